@@ -1,0 +1,167 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+// readBody reads a JSON body whole, before huma does, so that each way it can be
+// wrong has an answer that says what to change: type, charset, encoding, size,
+// time, UTF-8, JSON, one value, no NUL (PostgreSQL's text cannot hold it).
+func readBody(ctx huma.Context, next func(huma.Context)) {
+	if ctx.Operation().RequestBody == nil {
+		next(ctx)
+		return
+	}
+	r, w := humago.Unwrap(ctx)
+	if p := checkBodyHeaders(r.Header); p != nil {
+		p.write(w, r)
+		return
+	}
+	limit := ctx.Operation().MaxBodyBytes
+	// huma sets its own default of 1 MiB when the operation names no limit.
+	if limit <= 0 || limit == 1<<20 {
+		limit = JSONBodyBytes
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(ctx.Operation().BodyReadTimeout)) // huma's default: 5 s
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if p := checkBody(body, err, limit); p != nil {
+		p.write(w, r)
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	next(whole{ctx})
+}
+
+// whole is the context of a request whose body was read already. The server has
+// lifted the deadline and goes on reading, to notice that the client left: the
+// one that huma sets next would cancel the request while it is being answered.
+type whole struct{ humaContext }
+
+type humaContext = huma.Context // its own name clashes with its method
+
+func (w whole) SetReadDeadline(time.Time) error { return nil }
+func (w whole) Unwrap() huma.Context            { return w.humaContext }
+
+func checkURL(r *http.Request) *Problem {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return newProblem(http.StatusBadRequest, "malformed_request", "The query cannot be read: write it as name=value&name=value, with anything else percent-encoded.")
+	}
+	// The whole is UTF-8 if each part is: what parts them is ASCII.
+	text, _ := url.QueryUnescape(r.URL.RawQuery)
+	if !utf8.ValidString(text) || !utf8.ValidString(r.URL.Path) {
+		return newProblem(http.StatusBadRequest, "malformed_request", "The URL is not valid UTF-8: percent-encode the bytes of UTF-8 text.")
+	}
+	for name, values := range query {
+		if hasNUL(name) {
+			return newProblem(http.StatusBadRequest, "malformed_request", "A query parameter's name has a NUL character.")
+		}
+		if slices.ContainsFunc(values, hasNUL) {
+			return nulProblem("query." + name)
+		}
+	}
+	if hasNUL(r.URL.Path) {
+		return nulProblem("path")
+	}
+	return nil
+}
+
+func hasNUL(s string) bool { return strings.ContainsRune(s, 0) }
+
+// nulProblem refuses the text at a location for what PostgreSQL cannot hold.
+func nulProblem(at string) *Problem {
+	p := newProblem(http.StatusUnprocessableEntity, "invalid_request", "Text must not contain NUL characters.")
+	p.Errors = []ProblemField{{at, "must not contain NUL characters"}}
+	return p
+}
+
+func checkBodyHeaders(h http.Header) *Problem {
+	unsupported := func(detail string) *Problem {
+		return newProblem(http.StatusUnsupportedMediaType, "unsupported_media_type", detail)
+	}
+	if encoding := h.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return unsupported("Send the body without Content-Encoding; compressed bodies are not read.")
+	}
+	// An absent type is refused too: a cross-site form cannot then pass for JSON.
+	media, params, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil || media != "application/json" {
+		return unsupported("Send the body as JSON, with Content-Type: application/json.")
+	}
+	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+		return unsupported("Send the body in UTF-8; no other charset is read.")
+	}
+	return nil
+}
+
+func checkBody(body []byte, err error, limit int64) *Problem {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return newProblem(http.StatusRequestEntityTooLarge, "request_too_large", fmt.Sprintf("The body is larger than the %d bytes that this route reads.", limit))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return newProblem(http.StatusRequestTimeout, "request_too_slow", "The body did not arrive in time. Send it in one go.")
+	case err != nil:
+		return newProblem(http.StatusBadRequest, "malformed_request", "The body broke off before its end.")
+	case !utf8.Valid(body):
+		return newProblem(http.StatusBadRequest, "malformed_request", "The body is not valid UTF-8.")
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return newProblem(http.StatusBadRequest, "malformed_request", "The body is empty; send a JSON object.")
+	}
+	var value any
+	if err := json.Unmarshal(body, &value); err != nil {
+		return newProblem(http.StatusBadRequest, "malformed_request", "The body is not one JSON value: "+whereBroken(err)+".")
+	}
+	if at, found := findNUL(value, "body"); found {
+		return nulProblem(at)
+	}
+	return nil
+}
+
+// whereBroken says what is wrong with a JSON text, without repeating it.
+func whereBroken(err error) string {
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return fmt.Sprintf("%v, at byte %d", err, syntax.Offset)
+	}
+	return "a number in it is too large"
+}
+
+// findNUL returns where value holds a NUL character.
+func findNUL(value any, at string) (string, bool) {
+	switch v := value.(type) {
+	case string:
+		return at, hasNUL(v)
+	case []any:
+		for i, item := range v {
+			if where, found := findNUL(item, fmt.Sprintf("%s[%d]", at, i)); found {
+				return where, true
+			}
+		}
+	case map[string]any:
+		for key, item := range v {
+			if hasNUL(key) {
+				return at, true // the name itself cannot be shown
+			}
+			if where, found := findNUL(item, at+"."+key); found {
+				return where, true
+			}
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,144 @@
+// Package httpapi is how every function speaks HTTP: huma on the standard mux,
+// faults as RFC 9457 problem documents, strict bodies, and one log line per
+// request. It decides nothing about who may call; package identity guards the
+// routes that ask for it.
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+// Access says who may call a route. Every operation names one of these as its
+// Security; the manifest carries it to the front door.
+var (
+	// Public routes answer anybody.
+	Public = []map[string][]string{{}}
+	// Bearer routes want an access token.
+	Bearer = []map[string][]string{{"access_token": {}}}
+	// Session routes read the refresh cookie.
+	Session = []map[string][]string{{"session_cookie": {}}}
+	// Scheduler routes are called by Cloud Scheduler; the front door hides them.
+	Scheduler = []map[string][]string{{"scheduler": {}}}
+)
+
+// RefreshCookie is the name of the cookie that holds the refresh token. The
+// prefix makes browsers insist on Secure, Path=/ and no Domain.
+const RefreshCookie = "__Host-dd_rt"
+
+// JSONBodyBytes is the largest JSON body that is read, unless an operation's
+// MaxBodyBytes says otherwise.
+const JSONBodyBytes = 64 << 10
+
+// API registers the routes of one function. It is a huma.API for
+// huma.Register, and takes plain handlers for pages and files.
+type API struct {
+	huma.API
+	// Guard proves who calls a Bearer route. It returns the context for the
+	// handler, or a fault. Without one, Bearer routes refuse everybody.
+	Guard func(huma.Context) (context.Context, error)
+
+	mux     *http.ServeMux
+	timeout time.Duration
+	pages   []Route
+}
+
+// Route is one line of the manifest.
+type Route struct{ Method, Path, Access string }
+
+// New returns an API whose routes are served by mux, each within timeout (0 for
+// none).
+func New(mux *http.ServeMux, timeout time.Duration) *API {
+	config := huma.DefaultConfig("DevOps Dashboard", "1")
+	config.Info.Description = "A team's delivery metrics, computed from its own history."
+	config.CreateHooks = nil // no $schema links in answers
+	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
+	config.RejectUnknownQueryParameters = true
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"access_token":   {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "The access token that sign-in and refresh answer with."},
+		"session_cookie": {Type: "apiKey", In: "cookie", Name: RefreshCookie, Description: "The refresh token, set by sign-in."},
+		"scheduler":      {Type: "http", Scheme: "bearer", Description: "Google's identity token for the scheduler's account, checked by Cloud Run."},
+	}
+	api := &API{API: humago.New(mux, config), mux: mux, timeout: timeout}
+	api.UseMiddleware(api.deadline, api.guard, readBody)
+	return api
+}
+
+// Config lets huma find the settings behind the embedded API.
+func (a *API) Config() huma.Config { return a.API.(interface{ Config() huma.Config }).Config() }
+
+// Handle registers a public page or file: pattern is "METHOD /path".
+func (a *API) Handle(pattern string, handler http.Handler) {
+	method, path, _ := strings.Cut(pattern, " ")
+	a.pages = append(a.pages, Route{method, path, "public"})
+	a.mux.Handle(pattern, handler)
+}
+
+// Served lists the routes registered so far, ordered by path and method.
+func (a *API) Served() []Route {
+	routes := slices.Clone(a.pages)
+	for path, item := range a.OpenAPI().Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
+			if op != nil {
+				routes = append(routes, Route{op.Method, path, access(op)})
+			}
+		}
+	}
+	slices.SortFunc(routes, func(a, b Route) int {
+		return strings.Compare(a.Path+" "+a.Method, b.Path+" "+b.Method)
+	})
+	return routes
+}
+
+// access is the name of the operation's one security requirement.
+func access(op *huma.Operation) string {
+	if len(op.Security) != 1 {
+		panic(op.OperationID + ": name exactly one of httpapi.Public, Bearer, Session, Scheduler as Security")
+	}
+	switch {
+	case op.Security[0]["access_token"] != nil:
+		return "bearer"
+	case op.Security[0]["session_cookie"] != nil:
+		return "session"
+	case op.Security[0]["scheduler"] != nil:
+		return "scheduler"
+	}
+	return "public"
+}
+
+// deadline ends the work of a request at the function's timeout.
+func (a *API) deadline(ctx huma.Context, next func(huma.Context)) {
+	if a.timeout <= 0 {
+		next(ctx)
+		return
+	}
+	timed, cancel := context.WithTimeout(ctx.Context(), a.timeout)
+	defer cancel()
+	next(huma.WithContext(ctx, timed))
+}
+
+func (a *API) guard(ctx huma.Context, next func(huma.Context)) {
+	who := access(ctx.Operation())
+	if who != "public" {
+		ctx.SetHeader("Cache-Control", "no-store") // what one caller may see is kept by no cache
+	}
+	if who != "bearer" {
+		next(ctx)
+		return
+	}
+	if a.Guard == nil {
+		panic(ctx.Operation().OperationID + ": a Bearer route in a function that did not call identity.Protect")
+	}
+	known, err := a.Guard(ctx)
+	if err != nil {
+		writeFault(a, ctx, err)
+		return
+	}
+	next(huma.WithContext(ctx, known))
+}

@@ -1,0 +1,244 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/devops-dashboard/dashboard/shared/fault"
+	"github.com/devops-dashboard/dashboard/shared/logging"
+)
+
+// Wrap puts around a mux what every request gets: a request id, one log line,
+// recovery from panics before the framework sees them, refusal of cross-site
+// writes, and problem documents where the mux would answer in plain text.
+func Wrap(mux *http.ServeMux, log *slog.Logger, now func() time.Time) http.Handler {
+	crossOrigin := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		record := &record{id: newRequestID(), log: log, started: now()}
+		ctx := context.WithValue(r.Context(), recordKey{}, record)
+		r = r.WithContext(logging.WithTrace(ctx, traceOf(r.Header)))
+		answer := &answer{ResponseWriter: w}
+		answer.Header().Set("X-Request-Id", record.id)
+		answer.Header().Set("X-Content-Type-Options", "nosniff")
+		defer func() {
+			cause := recover()
+			begun := answer.status != 0
+			switch {
+			case cause == nil, cause == http.ErrAbortHandler: // which a proxy throws when its target breaks off
+			default:
+				record.panicked = fmt.Sprintf("%v\n%s", cause, debug.Stack())
+			}
+			if cause != nil && !begun {
+				newProblem(http.StatusInternalServerError, "internal", fault.From(nil).Detail).write(answer, r)
+			}
+			record.write(r, answer, now())
+			if cause != nil && begun {
+				cut(w)
+			}
+		}()
+		if err := crossOrigin.Check(r); err != nil {
+			newProblem(http.StatusForbidden, "cross_site", "This request comes from another site's page. Call the API from its own origin.").write(answer, r)
+			return
+		}
+		serve(mux, answer, r)
+	})
+}
+
+// cut ends the connection, so that half an answer is not taken for a whole one.
+// The functions framework recovers from panics, http.ErrAbortHandler included,
+// and would end the answer with words of its own.
+func cut(w http.ResponseWriter) {
+	connection, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	_ = connection.Close()
+}
+
+// serve lets the mux answer, except where it would do so in plain text.
+func serve(mux *http.ServeMux, w *answer, r *http.Request) {
+	handler, pattern := mux.Handler(r)
+	if pattern != "" && isClean(r.URL.Path) {
+		if p := checkURL(r); p != nil {
+			p.write(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+		return
+	}
+	refusal := &refusal{header: http.Header{}}
+	handler.ServeHTTP(refusal, r)
+	switch refusal.status {
+	case http.StatusMethodNotAllowed:
+		allow := refusal.header.Get("Allow")
+		w.Header().Set("Allow", allow)
+		newProblem(refusal.status, codes[refusal.status], "This route does not take "+r.Method+"; it takes "+allow+".").write(w, r)
+	default:
+		newProblem(http.StatusNotFound, codes[http.StatusNotFound], "There is no such route. /api/docs lists them all.").write(w, r)
+	}
+}
+
+// isClean tells whether the mux would take the path as it is. It redirects from
+// others, such as "//api/version", which would turn a wrong address into a
+// right one at the cost of a second request.
+func isClean(p string) bool {
+	return p == "/" || path.Clean(p) == strings.TrimSuffix(p, "/") && strings.HasPrefix(p, "/")
+}
+
+// refusal keeps what the mux would have answered.
+type refusal struct {
+	header http.Header
+	status int
+}
+
+func (f *refusal) Header() http.Header         { return f.header }
+func (f *refusal) Write(b []byte) (int, error) { return len(b), nil }
+func (f *refusal) WriteHeader(status int)      { f.status = status }
+
+// answer remembers what was sent.
+type answer struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 && status >= http.StatusOK { // 1xx are hints, not the answer
+		a.status = status
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	n, err := a.ResponseWriter.Write(b)
+	a.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach flushing and deadlines.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+type recordKey struct{}
+
+// record is what a request's one log line holds, filled along the way.
+type record struct {
+	id       string
+	log      *slog.Logger
+	started  time.Time
+	attrs    []any
+	cause    error
+	panicked string
+}
+
+// recordOf returns the request's record, or an unused one outside of Wrap.
+func recordOf(ctx context.Context) *record {
+	if r, ok := ctx.Value(recordKey{}).(*record); ok {
+		return r
+	}
+	return &record{}
+}
+
+// Note adds attributes to the request's log line. Never pass secrets or tokens.
+func Note(ctx context.Context, attrs ...any) {
+	r := recordOf(ctx)
+	r.attrs = append(r.attrs, attrs...)
+}
+
+func (rec *record) problem(p *Problem) {
+	rec.attrs = append(rec.attrs, "problem", p.Code)
+	if p.Status >= http.StatusInternalServerError {
+		rec.cause = p.cause
+	}
+}
+
+// write logs the line. The query is left out: it may carry what people typed.
+func (rec *record) write(r *http.Request, a *answer, now time.Time) {
+	status := a.status
+	if status == 0 {
+		status = http.StatusOK // which the server sends for a handler that says nothing
+	}
+	attrs := append([]any{
+		"request_id", rec.id,
+		slog.Group("httpRequest",
+			"requestMethod", r.Method,
+			"requestUrl", clip(r.URL.Path),
+			"status", status,
+			"responseSize", strconv.FormatInt(a.bytes, 10),
+			"userAgent", clip(r.UserAgent()),
+			"remoteIp", hostOf(r.RemoteAddr),
+			"latency", fmt.Sprintf("%.6fs", now.Sub(rec.started).Seconds()),
+			"protocol", r.Proto,
+		),
+	}, rec.attrs...)
+	level := slog.LevelInfo
+	if status >= http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	if errors.Is(r.Context().Err(), context.Canceled) {
+		// Whatever failed did so because nobody waited for it any more.
+		level = slog.LevelInfo
+		attrs = append(attrs, "client_left", true)
+	}
+	if rec.cause != nil {
+		attrs = append(attrs, "error", rec.cause.Error())
+	}
+	if rec.panicked != "" {
+		level = slog.LevelError
+		attrs = append(attrs, "panic", rec.panicked)
+	}
+	rec.log.Log(r.Context(), level, r.Method+" "+clip(r.URL.Path), attrs...)
+}
+
+// clip keeps what a client chose from filling the log.
+func clip(s string) string {
+	const most = 512
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
+// hostOf returns an address without its port.
+func hostOf(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	return host
+}
+
+func newRequestID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails since Go 1.24
+	return hex.EncodeToString(b[:])
+}
+
+// traceOf returns the trace id that Google's front end or a W3C client sent.
+func traceOf(h http.Header) string {
+	if trace, _, ok := strings.Cut(h.Get("X-Cloud-Trace-Context"), "/"); ok && isHex(trace, 32) {
+		return trace
+	}
+	if parts := strings.Split(h.Get("Traceparent"), "-"); len(parts) >= 4 && isHex(parts[1], 32) {
+		return parts[1]
+	}
+	return ""
+}
+
+func isHex(s string, length int) bool {
+	_, err := hex.DecodeString(s)
+	return err == nil && len(s) == length
+}
