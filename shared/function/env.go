@@ -1,0 +1,141 @@
+package function
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Lookup finds a setting's value by its name, as os.LookupEnv does.
+type Lookup func(name string) (string, bool)
+
+// Env is what a function's Routes may take from: the clock, the log, settings
+// and the dependencies it declared. Routes passes the parts on by name; no
+// handler holds an Env. Nothing is opened before the first request that uses it.
+type Env struct {
+	Now func() time.Time
+	Log *slog.Logger
+
+	lookup  Lookup
+	fn      Function
+	process *process
+}
+
+// process is what all functions of one process share.
+type process struct {
+	mu     sync.Mutex // guards opened
+	opened map[string]any
+
+	stopMu sync.Mutex // guards stops; apart, since open functions call OnStop
+	stops  []func(context.Context) error
+}
+
+// NewEnv returns the environment of one process. A nil lookup finds nothing,
+// which is enough to list routes.
+func NewEnv(log *slog.Logger, now func() time.Time, lookup Lookup) *Env {
+	if lookup == nil {
+		lookup = func(string) (string, bool) { return "", false }
+	}
+	return &Env{Now: now, Log: log, lookup: lookup, process: &process{opened: map[string]any{}}}
+}
+
+// For returns the environment as fn may see it: with its declared settings and
+// needs, and with the process's shared dependencies.
+func (e *Env) For(fn Function) *Env {
+	own := *e
+	own.fn = fn
+	return &own
+}
+
+// Setting returns a declared setting's value, or its default. It panics on an
+// undeclared name, so that the manifest cannot lie.
+func (e *Env) Setting(name string) string {
+	value, _ := e.Declared(name)
+	return value
+}
+
+// Declared returns a setting's value and declaration. It panics on an
+// undeclared name.
+func (e *Env) Declared(name string) (string, Setting) {
+	all := e.fn.settings()
+	i := slices.IndexFunc(all, func(s Setting) bool { return s.Name == name })
+	if i < 0 {
+		panic(fmt.Sprintf("function %q reads setting %q without declaring it", e.fn.Name, name))
+	}
+	if value, ok := e.lookup(name); ok && value != "" {
+		return value, all[i]
+	}
+	return all[i].Default, all[i]
+}
+
+// Release returns the deployed commit, or "dev" when the build does not know it.
+func (e *Env) Release() string {
+	if v, ok := e.lookup("RELEASE"); ok && v != "" {
+		return v
+	}
+	return buildRevision()
+}
+
+// missing names the settings that fn needs and does not have.
+func (e *Env) missing() error {
+	var errs []error
+	for _, s := range e.fn.settings() {
+		value, _ := e.lookup(s.Name)
+		if value == "" && s.Default == "" && !s.Optional {
+			errs = append(errs, fmt.Errorf("%s: set %s (%s)", e.fn.Name, s.Name, s.Doc))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Shared returns the process's one value for key, made by open at the first
+// call, so that several functions in one process share a connection pool. The
+// function must have declared the need. open must not do I/O.
+func Shared[T any](e *Env, need Need, open func() T) T {
+	if !slices.ContainsFunc(e.fn.Needs, func(n Need) bool { return n.Name == need.Name }) {
+		panic(fmt.Sprintf("function %q uses %s without declaring the need", e.fn.Name, need.Name))
+	}
+	e.process.mu.Lock()
+	defer e.process.mu.Unlock()
+	if v, ok := e.process.opened[need.Name]; ok {
+		return v.(T)
+	}
+	v := open()
+	e.process.opened[need.Name] = v
+	return v
+}
+
+// OnStop has stop called when the process ends, after the last request, latest
+// first.
+func (e *Env) OnStop(stop func(context.Context) error) {
+	e.process.stopMu.Lock()
+	defer e.process.stopMu.Unlock()
+	e.process.stops = append(e.process.stops, stop)
+}
+
+// Stop closes what was opened, latest first. When ctx ends before that, it
+// leaves the rest: a pool waits for connections that a request still holds.
+func (e *Env) Stop(ctx context.Context) error {
+	e.process.stopMu.Lock()
+	stops := e.process.stops
+	e.process.stops = nil
+	e.process.stopMu.Unlock()
+	closed := make(chan error, 1)
+	go func() {
+		var errs []error
+		for _, stop := range slices.Backward(stops) {
+			errs = append(errs, stop(ctx))
+		}
+		closed <- errors.Join(errs...)
+	}()
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("not all was closed: %w", ctx.Err())
+	}
+}

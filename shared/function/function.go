@@ -1,0 +1,61 @@
+// Package function is how a function is declared and run: one value says its
+// name, needs, settings, schedules and routes, and everything else (the Cloud
+// Run entry point, the local server, the manifest that Terraform and CI read)
+// is derived from it. What the routes do is left to the functions.
+package function
+
+import (
+	"time"
+
+	"github.com/devops-dashboard/dashboard/shared/httpapi"
+)
+
+// Function is one deployable unit: a Cloud Run function.
+type Function struct {
+	Name        string        // lower case, also its folder, service and account name
+	Doc         string        // one sentence: what it is for
+	Needs       []Need        // the dependencies it may open
+	Settings    []Setting     // what it reads from its environment, besides what its needs bring
+	Timeout     time.Duration // the longest a request may take
+	Concurrency int           // requests that one instance may serve at once
+	MemoryMiB   int           // the least memory an instance is given
+	Schedules   []Schedule    // calls that Cloud Scheduler makes
+
+	// Routes registers what the function serves. It does no I/O and opens
+	// nothing: it is also called to print the manifest and the API document.
+	Routes func(api *httpapi.API, env *Env)
+}
+
+// Need is a dependency and the settings that say where it is.
+type Need struct {
+	Name     string
+	Settings []Setting
+}
+
+// Setting is a value a function reads from its environment.
+type Setting struct {
+	Name     string
+	Doc      string
+	Default  string // used when unset
+	Optional bool   // may be absent though there is no default
+	Secret   bool   // read through package secrets: may be an sm:// reference
+}
+
+// Schedule is a call made by Cloud Scheduler.
+type Schedule struct {
+	Name string // unique within the function
+	Cron string // unix-cron, UTC
+	Path string // a POST route of the function
+}
+
+// settings returns all that f reads: its needs' settings, then its own.
+func (f Function) settings() []Setting {
+	var all []Setting
+	for _, n := range f.Needs {
+		all = append(all, n.Settings...)
+	}
+	return append(all, f.Settings...)
+}
+
+// Settings returns all that fn reads: its needs' settings, then its own.
+func Settings(fn Function) []Setting { return fn.settings() }
