@@ -1,0 +1,85 @@
+// Package redis opens the one Redis client of a process. What is kept in Redis
+// and what happens when it is away is left to those who use it.
+package redis
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/devops-dashboard/dashboard/shared/fault"
+	"github.com/devops-dashboard/dashboard/shared/function"
+	"github.com/devops-dashboard/dashboard/shared/secrets"
+)
+
+// Need declares that a function uses Redis.
+var Need = function.Need{Name: "redis", Settings: []function.Setting{
+	{Name: "REDIS_URL", Secret: true, Doc: "where Redis is: rediss://default:PASSWORD@HOST:PORT"},
+}}
+
+// init silences go-redis, which writes plain text to stderr, past the log: what
+// it says there it also returns as errors.
+func init() { goredis.SetLogger(silence{}) }
+
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
+
+// Database is a client that is made at its first use.
+type Database struct {
+	url *secrets.Value
+
+	mu     sync.Mutex
+	client *goredis.Client
+}
+
+// For returns the process's client.
+func For(env *function.Env) *Database {
+	return function.Shared(env, Need, func() *Database {
+		d := &Database{url: secrets.For(env, "REDIS_URL")}
+		env.OnStop(d.close)
+		return d
+	})
+}
+
+// Client returns the client, made at the first call. It connects when it is
+// first asked something.
+func (d *Database) Client(ctx context.Context) (*goredis.Client, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.client != nil {
+		return d.client, nil
+	}
+	url, err := d.url.Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	options, err := goredis.ParseURL(url)
+	if err != nil {
+		return nil, fault.Away("Redis", fmt.Errorf("REDIS_URL is not a redis:// or rediss:// URL"))
+	}
+	// Cloud Run takes the CPU away between requests, so idle connections die
+	// unseen: keep few, for a short time, and give up early.
+	options.PoolSize = 8
+	options.ConnMaxIdleTime = time.Minute
+	options.DialTimeout = 500 * time.Millisecond
+	options.ReadTimeout = 200 * time.Millisecond
+	options.WriteTimeout = 200 * time.Millisecond
+	options.MaxRetries = 1
+	options.ContextTimeoutEnabled = true
+	options.DisableIdentity = true // saves two commands per connection
+	d.client = goredis.NewClient(options)
+	return d.client, nil
+}
+
+func (d *Database) close(context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.client == nil {
+		return nil
+	}
+	return d.client.Close()
+}

@@ -1,0 +1,124 @@
+package redis_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/devops-dashboard/dashboard/shared/fault"
+	"github.com/devops-dashboard/dashboard/shared/function"
+	"github.com/devops-dashboard/dashboard/shared/redis"
+	"github.com/devops-dashboard/dashboard/shared/redis/redistest"
+)
+
+func newEnv(url string) *function.Env {
+	lookup := func(name string) (string, bool) { return url, name == "REDIS_URL" }
+	return function.NewEnv(slog.New(slog.DiscardHandler), time.Now, lookup).
+		For(function.Function{Name: "test", Needs: []function.Need{redis.Need}})
+}
+
+func TestOneClientUntilTheStop(t *testing.T) {
+	t.Parallel()
+	env := newEnv(redistest.URL(t))
+	db := redis.For(env)
+	if redis.For(env) != db {
+		t.Error("two functions of a process have two databases")
+	}
+	client, err := db.Client(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := db.Client(t.Context()); err != nil || again != client {
+		t.Errorf("a second client: %v", err)
+	}
+	if err := client.Ping(t.Context()).Err(); err != nil {
+		t.Error(err)
+	}
+	if err := env.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := client.Ping(t.Context()).Err(); !errors.Is(err, goredis.ErrClosed) {
+		t.Errorf("after the stop: %v", err)
+	}
+}
+
+func TestNothingIsOpenedBeforeItIsNeeded(t *testing.T) {
+	t.Parallel()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := make(chan struct{}, 16)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				close(accepted)
+				return
+			}
+			accepted <- struct{}{}
+			_ = conn.Close()
+		}
+	}()
+	env := newEnv("redis://" + listener.Addr().String())
+	db := redis.For(env)
+	client, err := db.Client(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-accepted:
+		t.Error("connected before a command")
+	default:
+	}
+	if err := client.Ping(t.Context()).Err(); err == nil {
+		t.Error("a listener that hangs up answered")
+	}
+	<-accepted
+	_ = listener.Close()
+	if err := newEnv("redis://127.0.0.1:1").Stop(t.Context()); err != nil {
+		t.Errorf("the stop of what was never opened: %v", err)
+	}
+}
+
+func TestRedisThatHangsIsGivenUpSoon(t *testing.T) {
+	t.Parallel()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0") // accepts, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	client, err := redis.For(newEnv("redis://" + listener.Addr().String())).Client(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	err = client.Ping(ctx).Err()
+	if ctx.Err() != nil || err == nil {
+		t.Errorf("waited for %v: %v", 10*time.Second, err)
+	}
+}
+
+func TestBadAddress(t *testing.T) {
+	t.Parallel()
+	_, err := redis.For(newEnv("http://user:hunter2@host")).Client(t.Context())
+	if fault.From(err).Kind != fault.Unavailable || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAddressThatCannotBeRead(t *testing.T) {
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nonexistent")
+	_, err := redis.For(newEnv("sm://projects/p/secrets/s/versions/1")).Client(t.Context())
+	if fault.From(err).Kind != fault.Unavailable {
+		t.Errorf("got %v", err)
+	}
+}
