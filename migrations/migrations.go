@@ -1,0 +1,24 @@
+// Package migrations holds the schema, one numbered SQL file a change. Applying
+// them is left to package migrate, so that asking for the version links nothing.
+package migrations
+
+import (
+	"embed"
+	"io/fs"
+	"strconv"
+	"strings"
+)
+
+// Files are the migrations, in the form that goose reads.
+//
+//go:embed *.sql
+var Files embed.FS
+
+// Version is the number of the newest migration: the schema that this build
+// expects.
+func Version() int64 {
+	names, _ := fs.Glob(Files, "*.sql") // sorted; the pattern is good
+	number, _, _ := strings.Cut(names[len(names)-1], "_")
+	version, _ := strconv.ParseInt(number, 10, 64)
+	return version
+}

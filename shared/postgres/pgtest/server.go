@@ -1,0 +1,69 @@
+package pgtest
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/devops-dashboard/dashboard/migrations/migrate"
+	"github.com/devops-dashboard/dashboard/shared/postgres/server"
+)
+
+// Server is a PostgreSQL server of one test, which may end and start it. URL is a
+// migrated database of it, at the same address after each start.
+type Server struct {
+	URL string
+
+	t       testing.TB
+	dir     string
+	running *server.Server
+}
+
+// NewServer starts a server that ends with the test. It takes a second or two:
+// most outages are had for less from a Proxy.
+func NewServer(t testing.TB) *Server {
+	t.Helper()
+	// Not t.TempDir, which the server's account may not enter.
+	dir, err := os.MkdirTemp("", "pgtest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{t: t, dir: filepath.Join(dir, "server")}
+	s.Start()
+	t.Cleanup(func() {
+		if err := s.running.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	s.URL = s.running.URL("postgres")
+	if _, err := migrate.Up(context.Background(), s.URL); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Start starts the server again.
+func (s *Server) Start() {
+	s.t.Helper()
+	running, err := server.Start(context.Background(), server.Options{Dir: s.dir})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.running = running
+}
+
+// Stop stops the server as an operator does: its clients are told.
+func (s *Server) Stop() {
+	s.t.Helper()
+	if err := s.running.Stop(context.Background()); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Kill ends the server as a crash does.
+func (s *Server) Kill() { s.running.Kill() }

@@ -1,0 +1,39 @@
+package pgtest_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/devops-dashboard/dashboard/shared/fault"
+	"github.com/devops-dashboard/dashboard/shared/postgres"
+	"github.com/devops-dashboard/dashboard/shared/postgres/pgtest"
+)
+
+func TestServerMayEndAndStart(t *testing.T) {
+	t.Parallel()
+	s := pgtest.NewServer(t)
+	pool, err := pgxpool.New(t.Context(), s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	db := postgres.Over(pool)
+	ask := func(ctx context.Context) error {
+		_, err := db.Exec(ctx, "SELECT FROM users")
+		return err
+	}
+	for _, end := range []func(){s.Kill, s.Stop} {
+		if err := ask(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		end()
+		for range 2 {
+			if err := ask(t.Context()); fault.From(err).Kind != fault.Unavailable {
+				t.Errorf("want an Unavailable fault, got %v", err)
+			}
+		}
+		s.Start()
+	}
+}
