@@ -1,0 +1,128 @@
+package identity
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+
+	"github.com/devops-dashboard/dashboard/shared/fault"
+	"github.com/devops-dashboard/dashboard/shared/function"
+)
+
+// Access is what an access token says.
+type Access struct {
+	ID        uuid.UUID
+	User      uuid.UUID
+	Session   uuid.UUID
+	IssuedAt  time.Time // whole seconds
+	ExpiresAt time.Time // whole seconds; at most AccessLifetime later
+}
+
+// Verifier checks access tokens with public keys.
+type Verifier struct {
+	text   string
+	keys   parsed
+	parser *jwt.Parser
+}
+
+// VerifierFor returns the process's verifier. It reads its keys at the first
+// token.
+func VerifierFor(env *function.Env) *Verifier {
+	return function.Shared(env, VerifyNeed, func() *Verifier {
+		return &Verifier{
+			text:   env.Setting(publicKeys),
+			keys:   parsed{parse: parsePublic},
+			parser: accessForm.parser(env.Setting("ISSUER"), jwt.WithTimeFunc(env.Now), jwt.WithLeeway(leeway), jwt.WithIssuedAt(), jwt.WithExpirationRequired()),
+		}
+	})
+}
+
+func parsePublic(text string) (keyset, error) { return parseKeys(publicKeys, text, publicKey) }
+
+// Access returns what the token says, once its signature, its kind and its time
+// are proved. Its faults are "invalid_token", "token_expired", and an Unavailable
+// one if the keys cannot be used.
+func (v *Verifier) Access(text string) (Access, error) {
+	keys, err := v.keys.of(v.text)
+	if err != nil {
+		return Access{}, unusable(err)
+	}
+	c := &accessClaims{}
+	if err := accessForm.read(text, v.parser, keys, c); err != nil {
+		return Access{}, refusal(err, c)
+	}
+	return c.access, nil
+}
+
+// PublicKeys returns the keys with which anybody can check access tokens.
+func (v *Verifier) PublicKeys() ([]PublicKey, error) {
+	keys, err := v.keys.of(v.text)
+	if err != nil {
+		return nil, unusable(err)
+	}
+	var public []PublicKey
+	for _, k := range keys.order {
+		public = append(public, k.public())
+	}
+	return public, nil
+}
+
+// worse are the flaws beside which a token's age does not matter.
+var worse = []error{jwt.ErrTokenInvalidIssuer, jwt.ErrTokenInvalidAudience, jwt.ErrTokenRequiredClaimMissing, jwt.ErrTokenUsedBeforeIssued}
+
+func refusal(err error, c *accessClaims) error {
+	is := func(target error) bool { return errors.Is(err, target) }
+	const remedy = " Get a new one from POST /api/auth/refresh, or sign in again."
+	if is(jwt.ErrTokenExpired) && !slices.ContainsFunc(worse, is) {
+		return fault.New(fault.Unauthenticated, "token_expired", "The access token expired at "+c.access.ExpiresAt.Format(time.RFC3339)+"."+remedy)
+	}
+	return fault.New(fault.Unauthenticated, "invalid_token", "The access token "+reason(err)+"."+remedy)
+}
+
+// reasons say in our words what golang-jwt finds.
+var reasons = []struct {
+	is  error
+	say string
+}{
+	{jwt.ErrTokenSignatureInvalid, "has a signature that does not fit"},
+	{jwt.ErrTokenInvalidIssuer, "was issued by another installation"},
+	{jwt.ErrTokenInvalidAudience, "is meant for another audience"},
+	{jwt.ErrTokenUsedBeforeIssued, "was issued in the future"},
+	{jwt.ErrTokenRequiredClaimMissing, "names no issuer or no audience"},
+}
+
+func reason(err error) string {
+	var ours flaw
+	if errors.As(err, &ours) {
+		return ours.Error()
+	}
+	for _, r := range reasons {
+		if errors.Is(err, r.is) {
+			return r.say
+		}
+	}
+	return "cannot be read"
+}
+
+// accessClaims are an access token's claims, as golang-jwt wants them.
+type accessClaims struct {
+	claims
+	access Access
+}
+
+// UnmarshalJSON reads the claims strictly: before the signature is checked, since
+// golang-jwt does it in this order; nothing is believed until then.
+func (c *accessClaims) UnmarshalJSON(text []byte) (err error) {
+	if err := c.members().readWhole(text); err != nil {
+		return flaw("has a claims set that " + err.Error())
+	}
+	if err := c.times(AccessLifetime); err != nil {
+		return err
+	}
+	c.access.IssuedAt, c.access.ExpiresAt = time.Unix(c.IssuedAt, 0).UTC(), time.Unix(c.Expires, 0).UTC()
+	c.access.User, c.access.Session, c.access.ID, err = c.ids()
+	return err
+}

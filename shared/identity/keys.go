@@ -1,0 +1,277 @@
+package identity
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"sync/atomic"
+)
+
+// A key set is the text of a JWK set (RFC 7517) as it stands in a setting.
+// The kid of a key is derived from the key (RFC 7638), never chosen, so two keys
+// cannot share one and a kid cannot name anything else.
+
+const (
+	secretLeast = 32 // bytes: as long as the HMAC's output
+	secretMost  = 64 // bytes: one block of SHA-256; more adds nothing
+	keysMost    = 16 // in one set
+	kidLength   = 16 // characters of the thumbprint
+)
+
+// key is one key of a set. A public key signs nothing.
+type key struct {
+	id       string
+	verifies any // as golang-jwt wants it
+	signs    any
+}
+
+// keyset holds the keys of one setting by their ids; the first one signs.
+type keyset struct {
+	first key
+	byID  map[string]key
+	order []key
+}
+
+// jwk is a key as JSON: the members that our keys have, and no others.
+type jwk struct {
+	kty, crv, x, d, k, kid, use, alg string
+}
+
+// parseKeys reads the set in the named setting, each key by one. The error names
+// the setting and the key at fault, and repeats nothing that may be secret.
+func parseKeys(setting, text string, one func(jwk) (key, error)) (keyset, error) {
+	fail := func(format string, args ...any) (keyset, error) {
+		return keyset{}, fmt.Errorf(setting+": "+format, args...)
+	}
+	if text == "" {
+		return fail("is not set")
+	}
+	var raw []json.RawMessage
+	if err := (object{"keys": &raw}).readWhole([]byte(text)); err != nil {
+		return fail("%w", err)
+	}
+	if len(raw) == 0 || len(raw) > keysMost {
+		return fail("has %d keys; give 1 to %d", len(raw), keysMost)
+	}
+	set := keyset{byID: make(map[string]key, len(raw))}
+	for i, text := range raw {
+		k, err := parseKey(text, one)
+		if err != nil {
+			return fail("key %d: %w", i+1, err)
+		}
+		if _, twice := set.byID[k.id]; twice {
+			return fail("key %d: %s is in the set twice", i+1, k.id)
+		}
+		set.byID[k.id] = k
+		set.order = append(set.order, k)
+	}
+	set.first = set.order[0]
+	return set, nil
+}
+
+func parseKey(text []byte, one func(jwk) (key, error)) (key, error) {
+	var j jwk
+	_, err := object{
+		"kty": &j.kty, "crv": &j.crv, "x": &j.x, "d": &j.d, "k": &j.k, "kid": &j.kid, "use": &j.use, "alg": &j.alg,
+	}.read(text)
+	if err != nil {
+		return key{}, err
+	}
+	k, err := one(j)
+	switch {
+	case err != nil:
+		return key{}, err
+	case j.use != "" && j.use != "sig":
+		return key{}, errors.New(`is not for signatures: "use" must be "sig"`)
+	case j.kid != "" && j.kid != k.id:
+		return key{}, fmt.Errorf(`its "kid" must be %s, the start of its thumbprint, or absent`, k.id)
+	}
+	return k, nil
+}
+
+// publicKey reads an Ed25519 public key and refuses one that comes with more.
+func publicKey(j jwk) (key, error) {
+	if j.d != "" || j.k != "" {
+		return key{}, errors.New("holds a secret; this setting is for public keys and is not kept secret, so replace that key")
+	}
+	return verifying(j)
+}
+
+// privateKey reads an Ed25519 private key (RFC 8037).
+func privateKey(j jwk) (key, error) {
+	k, err := verifying(j)
+	if err != nil {
+		return key{}, err
+	}
+	seed, err := decode("d", j.d)
+	if err != nil {
+		return key{}, err
+	}
+	if len(seed) != ed25519.SeedSize || guessable(seed) {
+		return key{}, fmt.Errorf(`its "d" is not %d random bytes`, ed25519.SeedSize)
+	}
+	private := ed25519.NewKeyFromSeed(seed)
+	if !private.Public().(ed25519.PublicKey).Equal(k.verifies) {
+		return key{}, errors.New(`its "x" does not belong to its "d"`)
+	}
+	k.signs = private
+	return k, nil
+}
+
+// verifying reads the public half of an Ed25519 key.
+func verifying(j jwk) (key, error) {
+	x, err := curvePoint(j)
+	if err != nil {
+		return key{}, err
+	}
+	return key{id: thumbprint(`{"crv":"Ed25519","kty":"OKP","x":"` + j.x + `"}`), verifies: ed25519.PublicKey(x)}, nil
+}
+
+// secretKey reads a key for HMAC-SHA256.
+func secretKey(j jwk) (key, error) {
+	if j.kty != "oct" || j.crv+j.x+j.d != "" || j.alg != "" && j.alg != "HS256" {
+		return key{}, errors.New(`is not a key for HS256: "kty" must be "oct"`)
+	}
+	secret, err := decode("k", j.k)
+	if err != nil {
+		return key{}, err
+	}
+	if len(secret) < secretLeast || len(secret) > secretMost || guessable(secret) {
+		return key{}, fmt.Errorf(`its "k" is not %d to %d random bytes`, secretLeast, secretMost)
+	}
+	return key{id: thumbprint(`{"k":"` + j.k + `","kty":"oct"}`), verifies: secret, signs: secret}, nil
+}
+
+// decode reads unpadded base64url in its one canonical form.
+func decode(member, text string) ([]byte, error) {
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || text == "" || base64.RawURLEncoding.EncodeToString(b) != text {
+		return nil, fmt.Errorf("its %q is absent or not base64url", member)
+	}
+	return b, nil
+}
+
+// guessable tells whether bytes are certainly not random: 32 random ones have 30
+// different values and fewer than 16 less than once in 10^20 times.
+func guessable(b []byte) bool {
+	sorted := slices.Sorted(slices.Values(b))
+	return len(slices.Compact(sorted)) < 16
+}
+
+// thumbprint is the start of the RFC 7638 thumbprint of a key, given its
+// required members in lexical order.
+func thumbprint(members string) string {
+	sum := sha256.Sum256([]byte(members))
+	return base64.RawURLEncoding.EncodeToString(sum[:])[:kidLength]
+}
+
+// smallOrder are the y coordinates of the eight points under which one signature
+// fits any message, little-endian, without the sign bit of x.
+var smallOrder = [][32]byte{
+	{},
+	{1},
+	{0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f},
+	{0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05},
+	{0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a},
+}
+
+// curvePoint returns the public key of an OKP key, if it is a point of edwards25519
+// in its one encoding and not of small order.
+func curvePoint(j jwk) ([]byte, error) {
+	if j.kty != "OKP" || j.crv != "Ed25519" || j.k != "" || j.alg != "" && j.alg != "EdDSA" {
+		return nil, errors.New(`is not an Ed25519 key: "kty" must be "OKP" and "crv" "Ed25519"`)
+	}
+	x, err := decode("x", j.x)
+	if err != nil {
+		return nil, err
+	}
+	if len(x) != ed25519.PublicKeySize {
+		return nil, fmt.Errorf(`its "x" is not %d bytes`, ed25519.PublicKeySize)
+	}
+	y := [32]byte(x)
+	y[31] &= 0x7f
+	if slices.Contains(smallOrder, y) {
+		return nil, errors.New(`its "x" is a point of small order, which proves nothing`)
+	}
+	if !onCurve(y) {
+		return nil, errors.New(`its "x" is not a point of the curve`)
+	}
+	return x, nil
+}
+
+// onCurve tells whether some x has -x²+y² = 1+dx²y² modulo p = 2²⁵⁵-19, that is,
+// whether (y²-1)/(dy²+1) is a square, and whether y is below p.
+func onCurve(y [32]byte) bool {
+	slices.Reverse(y[:])
+	p := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 255), big.NewInt(19))
+	n := new(big.Int).SetBytes(y[:])
+	if n.Cmp(p) >= 0 {
+		return false
+	}
+	d := new(big.Int).Mul(big.NewInt(-121665), new(big.Int).ModInverse(big.NewInt(121666), p))
+	square := new(big.Int).Mul(n, n)
+	over := new(big.Int).Sub(square, big.NewInt(1))
+	under := new(big.Int).Add(square.Mul(square, d), big.NewInt(1))
+	// A quotient is a square when the product is.
+	return big.Jacobi(over.Mod(over.Mul(over, under), p), p) >= 0
+}
+
+// PublicKey is a public key as RFC 8037 writes it.
+type PublicKey struct {
+	KeyType   string `json:"kty" example:"OKP"`
+	Curve     string `json:"crv" example:"Ed25519"`
+	X         string `json:"x" doc:"The key, base64url."`
+	ID        string `json:"kid" doc:"The start of the key's RFC 7638 thumbprint."`
+	Use       string `json:"use" example:"sig"`
+	Algorithm string `json:"alg" example:"EdDSA"`
+}
+
+func (k key) public() PublicKey {
+	x := base64.RawURLEncoding.EncodeToString(k.verifies.(ed25519.PublicKey))
+	return PublicKey{KeyType: "OKP", Curve: "Ed25519", X: x, ID: k.id, Use: "sig", Algorithm: "EdDSA"}
+}
+
+// NewKeys returns fresh keys as the values of the settings that hold them, by
+// the settings' names.
+func NewKeys() map[string]string {
+	seed, secret := make([]byte, ed25519.SeedSize), make([]byte, secretLeast)
+	_, _ = rand.Read(seed) // never fails since Go 1.24
+	_, _ = rand.Read(secret)
+	encode := base64.RawURLEncoding.EncodeToString
+	x := encode(ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey))
+	set := func(members string) string { return `{"keys":[{` + members + `}]}` }
+	return map[string]string{
+		publicKeys:  set(`"kty":"OKP","crv":"Ed25519","x":"` + x + `"`),
+		signingKeys: set(`"kty":"OKP","crv":"Ed25519","x":"` + x + `","d":"` + encode(seed) + `"`),
+		refreshKeys: set(`"kty":"oct","k":"` + encode(secret) + `"`),
+	}
+}
+
+// parsed remembers what a setting's text was parsed to until the text changes,
+// as a secret's does when it is rotated.
+type parsed struct {
+	parse func(text string) (keyset, error)
+	last  atomic.Pointer[parsing]
+}
+
+type parsing struct {
+	text string
+	set  keyset
+	err  error
+}
+
+func (p *parsed) of(text string) (keyset, error) {
+	last := p.last.Load()
+	if last == nil || last.text != text {
+		last = &parsing{text: text}
+		last.set, last.err = p.parse(text)
+		p.last.Store(last)
+	}
+	return last.set, last.err
+}

@@ -1,0 +1,142 @@
+package identity_test
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/devops-dashboard/dashboard/shared/function"
+	"github.com/devops-dashboard/dashboard/shared/httpapi"
+	"github.com/devops-dashboard/dashboard/shared/identity"
+	"github.com/devops-dashboard/dashboard/shared/identity/identitytest"
+)
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// whoami answers who calls.
+type whoami struct {
+	Body struct {
+		User    uuid.UUID `json:"user"`
+		Session uuid.UUID `json:"session"`
+	}
+}
+
+// protected serves one Bearer route with the public keys in settings.
+func protected(t *testing.T, settings map[string]string) http.Handler {
+	t.Helper()
+	// Only what VerifyNeed brings: a function that checks tokens makes none.
+	public := map[string]string{"ACCESS_PUBLIC_KEYS": settings["ACCESS_PUBLIC_KEYS"]}
+	env := function.NewEnv(slog.New(slog.DiscardHandler), func() time.Time { return noon }, func(name string) (string, bool) {
+		value, ok := public[name]
+		return value, ok
+	})
+	handler, err := function.Handler(env, function.Function{
+		Name: "whoami", Needs: []function.Need{identity.VerifyNeed},
+		Routes: func(api *httpapi.API, env *function.Env) {
+			identity.Protect(api, env)
+			huma.Register(api, huma.Operation{OperationID: "whoami", Method: http.MethodGet, Path: "/whoami", Security: httpapi.Bearer},
+				func(ctx context.Context, _ *struct{}) (*whoami, error) {
+					out, caller := &whoami{}, identity.CallerOf(ctx)
+					out.Body.User, out.Body.Session = caller.User, caller.Session
+					return out, nil
+				})
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return handler
+}
+
+func ask(handler http.Handler, authorization ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodGet, "/whoami", nil)
+	for _, value := range authorization {
+		r.Header.Add("Authorization", value)
+	}
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	return w
+}
+
+func TestProtectKnowsTheCaller(t *testing.T) {
+	t.Parallel()
+	settings := identitytest.Settings(t)
+	handler := protected(t, settings)
+	user, session := uuid.New(), uuid.New()
+	token := identitytest.Bearer(t, settings, user, session, noon)
+	for _, scheme := range []string{"Bearer ", "bearer ", "BEARER  "} {
+		w := ask(handler, strings.Replace(token, "Bearer ", scheme, 1))
+		var got struct{ User, Session uuid.UUID }
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != http.StatusOK || got.User != user || got.Session != session {
+			t.Errorf("scheme %q: status %d, body %s", scheme, w.Code, w.Body)
+		}
+	}
+}
+
+func TestProtectRefuses(t *testing.T) {
+	t.Parallel()
+	settings := identitytest.Settings(t)
+	handler := protected(t, settings)
+	good := identitytest.Bearer(t, settings, uuid.New(), uuid.New(), noon)
+	const plain, refused = "Bearer", `Bearer error="invalid_token"`
+	for name, test := range map[string]struct {
+		send            []string
+		code, challenge string
+		detail          string
+	}{
+		"nothing":           {nil, "no_token", plain, "/api/auth/login"},
+		"an empty header":   {[]string{""}, "no_token", plain, "/api/auth/login"},
+		"another scheme":    {[]string{"Basic dTpw"}, "no_token", plain, "/api/auth/login"},
+		"no token":          {[]string{"Bearer"}, "invalid_token", refused, "three parts"},
+		"no token, a space": {[]string{"Bearer "}, "invalid_token", refused, "three parts"},
+		"the scheme twice":  {[]string{"Bearer " + strings.ToLower(good[:7]) + good[7:]}, "invalid_token", refused, "three parts"},
+		"two headers":       {[]string{good, good}, "invalid_token", refused, "several"},
+		"two tokens":        {[]string{good + ", " + good}, "invalid_token", refused, "three parts"},
+		"junk":              {[]string{"Bearer junk"}, "invalid_token", refused, "three parts"},
+		"absurdly long":     {[]string{"Bearer " + strings.Repeat("a", 1<<20)}, "invalid_token", refused, "2048 bytes"},
+		"a million dots":    {[]string{"Bearer " + strings.Repeat(".", 1<<20)}, "invalid_token", refused, "2048 bytes"},
+		"expired": {[]string{identitytest.Bearer(t, settings, uuid.New(), uuid.New(), noon.Add(-time.Hour))},
+			"token_expired", refused, "2026-03-01T11:15:00Z"},
+		"of other keys": {[]string{identitytest.Bearer(t, identitytest.Settings(t), uuid.New(), uuid.New(), noon)},
+			"invalid_token", refused, "key that is not in use"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := ask(handler, test.send...)
+			var problem httpapi.Problem
+			if err := json.Unmarshal(w.Body.Bytes(), &problem); err != nil {
+				t.Fatal(err)
+			}
+			if w.Code != http.StatusUnauthorized || problem.Code != test.code || !strings.Contains(problem.Detail, test.detail) {
+				t.Errorf("status %d, body %s", w.Code, w.Body)
+			}
+			if got := w.Header().Get("WWW-Authenticate"); got != test.challenge {
+				t.Errorf("WWW-Authenticate is %q, want %q", got, test.challenge)
+			}
+			if got := w.Header().Get("Cache-Control"); got != "no-store" {
+				t.Errorf("Cache-Control is %q", got)
+			}
+		})
+	}
+}
+
+func TestProtectWithoutUsableKeysIsUnavailable(t *testing.T) {
+	t.Parallel()
+	settings := identitytest.Settings(t)
+	w := ask(protected(t, map[string]string{"ACCESS_PUBLIC_KEYS": settings["ACCESS_SIGNING_KEYS"]}),
+		identitytest.Bearer(t, settings, uuid.New(), uuid.New(), noon))
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+		t.Errorf("status %d, body %s", w.Code, w.Body)
+	}
+	if strings.Contains(w.Body.String(), "ACCESS_PUBLIC_KEYS") {
+		t.Errorf("the answer tells how we are set up: %s", w.Body)
+	}
+}

@@ -1,0 +1,154 @@
+package identity
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+
+	"github.com/devops-dashboard/dashboard/shared/fault"
+	"github.com/devops-dashboard/dashboard/shared/function"
+	"github.com/devops-dashboard/dashboard/shared/secrets"
+)
+
+// Signer makes both kinds of token, and reads refresh tokens.
+type Signer struct {
+	issuer   string
+	verifier *Verifier
+	access   secret
+	refresh  secret
+	parser   *jwt.Parser
+}
+
+// secret is a key set in a secret setting.
+type secret struct {
+	value *secrets.Value
+	keys  parsed
+}
+
+// SignerFor returns the process's signer. It reads its keys at the first token.
+func SignerFor(env *function.Env) *Signer {
+	verifier := VerifierFor(env)
+	return function.Shared(env, SignNeed, func() *Signer {
+		issuer := env.Setting("ISSUER")
+		return &Signer{
+			issuer:   issuer,
+			verifier: verifier,
+			access:   secret{secrets.For(env, signingKeys), parsed{parse: parsePrivate}},
+			refresh:  secret{secrets.For(env, refreshKeys), parsed{parse: parseSecret}},
+			parser:   refreshForm.parser(issuer),
+		}
+	})
+}
+
+func parsePrivate(text string) (keyset, error) { return parseKeys(signingKeys, text, privateKey) }
+func parseSecret(text string) (keyset, error)  { return parseKeys(refreshKeys, text, secretKey) }
+
+func (s *secret) get(ctx context.Context) (keyset, error) {
+	text, err := s.value.Get(ctx)
+	if err != nil {
+		return keyset{}, err
+	}
+	keys, err := s.keys.of(text)
+	if err != nil {
+		return keyset{}, unusable(err)
+	}
+	return keys, nil
+}
+
+// Session is the row of a session as of Now: what both its tokens are made from.
+type Session struct {
+	ID                uuid.UUID
+	User              uuid.UUID
+	Generation        int64
+	Token             uuid.UUID // jti of the current refresh token
+	IssuedAt          time.Time
+	ExpiresAt         time.Time
+	AbsoluteExpiresAt time.Time
+	Now               time.Time // by the database's clock
+}
+
+// Grant is what the caller of a session is given.
+type Grant struct {
+	AccessToken string
+	ExpiresIn   int // seconds
+	Generation  int64
+	Cookie      string // value of Set-Cookie
+}
+
+// Grant returns tokens for the session. The access token ends with the session if
+// that comes first.
+func (s *Signer) Grant(ctx context.Context, session Session) (Grant, error) {
+	until := session.Now.Add(AccessLifetime)
+	if session.AbsoluteExpiresAt.Before(until) {
+		until = session.AbsoluteExpiresAt
+	}
+	access, err := s.Access(ctx, Access{ID: uuid.New(), User: session.User, Session: session.ID, IssuedAt: session.Now, ExpiresAt: until})
+	if err != nil {
+		return Grant{}, err
+	}
+	refresh, err := s.Refresh(ctx, Refresh{
+		ID: session.Token, User: session.User, Session: session.ID, Generation: session.Generation,
+		IssuedAt: session.IssuedAt, ExpiresAt: session.ExpiresAt,
+	})
+	if err != nil {
+		return Grant{}, err
+	}
+	return Grant{
+		AccessToken: access,
+		ExpiresIn:   int(until.Unix() - session.Now.Unix()),
+		Generation:  session.Generation,
+		Cookie:      setCookie(refresh, session.ExpiresAt.Sub(session.Now)),
+	}, nil
+}
+
+// Access returns a signed access token.
+func (s *Signer) Access(ctx context.Context, a Access) (string, error) {
+	keys, err := s.access.get(ctx)
+	if err != nil {
+		return "", err
+	}
+	public, err := s.verifier.keys.of(s.verifier.text)
+	if err != nil {
+		return "", unusable(err)
+	}
+	if _, published := public.byID[keys.first.id]; !published {
+		return "", unusable(fmt.Errorf("%s: the first key, %s, is not in %s: publish a key everywhere before it signs", signingKeys, keys.first.id, publicKeys))
+	}
+	return accessForm.sign(keys.first, &claims{
+		Issuer: s.issuer, Audience: accessForm.audience, User: a.User.String(), Session: a.Session.String(),
+		ID: a.ID.String(), IssuedAt: a.IssuedAt.Unix(), Expires: a.ExpiresAt.Unix(),
+	})
+}
+
+// Refresh returns a signed refresh token.
+func (s *Signer) Refresh(ctx context.Context, r Refresh) (string, error) {
+	keys, err := s.refresh.get(ctx)
+	if err != nil {
+		return "", err
+	}
+	return refreshForm.sign(keys.first, &refreshClaims{
+		claims: claims{
+			Issuer: s.issuer, Audience: refreshForm.audience, User: r.User.String(), Session: r.Session.String(),
+			ID: r.ID.String(), IssuedAt: r.IssuedAt.Unix(), Expires: r.ExpiresAt.Unix(),
+		},
+		Generation: r.Generation,
+	})
+}
+
+// ReadRefresh returns what a refresh token says, once its signature and its kind
+// are proved; whether it is still good is for the session's row to say. Its
+// faults are "invalid_session", and an Unavailable one if the keys cannot be used.
+func (s *Signer) ReadRefresh(ctx context.Context, text string) (Refresh, error) {
+	keys, err := s.refresh.get(ctx)
+	if err != nil {
+		return Refresh{}, err
+	}
+	c := &refreshClaims{}
+	if err := refreshForm.read(text, s.parser, keys, c); err != nil {
+		return Refresh{}, fault.New(fault.Unauthenticated, "invalid_session", "The refresh token in the session cookie "+reason(err)+". Sign in.")
+	}
+	return c.refresh, nil
+}

@@ -1,0 +1,147 @@
+package identity
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+)
+
+// form is what sets one kind of token apart from every other: its type, its
+// audience, its one algorithm, and the bytes that it may have at most.
+type form struct {
+	typ      string
+	audience string
+	method   jwt.SigningMethod
+	most     int
+}
+
+var (
+	accessForm  = form{typ: "at+jwt", audience: "dashboard", method: jwt.SigningMethodEdDSA, most: 2 << 10}
+	refreshForm = form{typ: "rt+jwt", audience: "dd-refresh", method: jwt.SigningMethodHS256, most: 1 << 10}
+)
+
+// parser returns golang-jwt's parser with its options closed as far as they go.
+func (f form) parser(issuer string, options ...jwt.ParserOption) *jwt.Parser {
+	return jwt.NewParser(append(options,
+		jwt.WithValidMethods([]string{f.method.Alg()}),
+		jwt.WithStrictDecoding(),
+		jwt.WithIssuer(issuer),
+		jwt.WithAudience(f.audience),
+	)...)
+}
+
+func (f form) sign(k key, claims jwt.Claims) (string, error) {
+	t := jwt.NewWithClaims(f.method, claims)
+	t.Header["typ"], t.Header["kid"] = f.typ, k.id
+	return t.SignedString(k.signs)
+}
+
+// read checks text from the cheapest test to the dearest and fills claims, which
+// read themselves strictly. What golang-jwt leaves open is closed here: length,
+// line breaks in base64, and every header but alg, kid and typ.
+func (f form) read(text string, parser *jwt.Parser, keys keyset, claims jwt.Claims) error {
+	if len(text) > f.most {
+		return flaw(fmt.Sprintf("is longer than the %d bytes that it may have", f.most))
+	}
+	if strings.Count(text, ".") != 2 || strings.ContainsFunc(text, foreign) {
+		return flaw("is not three parts of base64url with dots between them")
+	}
+	id, err := f.header(text[:strings.IndexByte(text, '.')])
+	if err != nil {
+		return err
+	}
+	k, ok := keys.byID[id]
+	if !ok {
+		return flaw("is signed with a key that is not in use here")
+	}
+	_, err = parser.ParseWithClaims(text, claims, func(*jwt.Token) (any, error) { return k.verifies, nil })
+	return err
+}
+
+// foreign tells whether r stands in no token. Package base64 skips line breaks.
+func foreign(r rune) bool {
+	switch {
+	case 'A' <= r && r <= 'Z', 'a' <= r && r <= 'z', '0' <= r && r <= '9', r == '-', r == '_', r == '.':
+		return false
+	}
+	return true
+}
+
+// header returns the id of the key that a token's first part names.
+func (f form) header(part string) (id string, err error) {
+	text, err := base64.RawURLEncoding.Strict().DecodeString(part)
+	if err != nil {
+		return "", flaw("has a header that is not base64url")
+	}
+	var alg, typ string
+	if err := (object{"alg": &alg, "kid": &id, "typ": &typ}).readWhole(text); err != nil {
+		return "", flaw("has a header that " + err.Error())
+	}
+	if alg != f.method.Alg() || typ != f.typ {
+		return "", flaw(fmt.Sprintf("is of another kind: its alg and typ must be %s and %s", f.method.Alg(), f.typ))
+	}
+	return id, nil
+}
+
+// flaw is what is wrong with a token, in words that follow "The token".
+type flaw string
+
+func (f flaw) Error() string { return string(f) }
+
+// claims are what both kinds of token say.
+type claims struct {
+	Issuer   string `json:"iss"`
+	Audience string `json:"aud"`
+	User     string `json:"sub"`
+	Session  string `json:"sid"`
+	ID       string `json:"jti"`
+	IssuedAt int64  `json:"iat"`
+	Expires  int64  `json:"exp"`
+}
+
+func (c *claims) members() object {
+	return object{
+		"iss": &c.Issuer, "aud": &c.Audience, "sub": &c.User, "sid": &c.Session,
+		"jti": &c.ID, "iat": &c.IssuedAt, "exp": &c.Expires,
+	}
+}
+
+// The methods by which golang-jwt sees them.
+
+func (c *claims) GetIssuer() (string, error)                   { return c.Issuer, nil }
+func (c *claims) GetSubject() (string, error)                  { return c.User, nil }
+func (c *claims) GetAudience() (jwt.ClaimStrings, error)       { return jwt.ClaimStrings{c.Audience}, nil }
+func (c *claims) GetIssuedAt() (*jwt.NumericDate, error)       { return date(c.IssuedAt), nil }
+func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return date(c.Expires), nil }
+func (c *claims) GetNotBefore() (*jwt.NumericDate, error)      { return nil, nil }
+
+func date(seconds int64) *jwt.NumericDate { return &jwt.NumericDate{Time: time.Unix(seconds, 0)} }
+
+// ids reads the three ids, which have one spelling each.
+func (c *claims) ids() (user, session, token uuid.UUID, err error) {
+	for _, part := range []struct {
+		name, text string
+		id         *uuid.UUID
+	}{{"sub", c.User, &user}, {"sid", c.Session, &session}, {"jti", c.ID, &token}} {
+		*part.id, err = uuid.Parse(part.text)
+		if err != nil || part.id.String() != part.text || *part.id == uuid.Nil {
+			return user, session, token, flaw("has a " + part.name + " that is not a UUID in lower case")
+		}
+	}
+	return user, session, token, nil
+}
+
+// latest is the end of the year 9999: the last second that RFC 3339 can write.
+const latest = 253402300799
+
+// times checks that a token is good for some time and no longer than most.
+func (c *claims) times(most time.Duration) error {
+	if c.IssuedAt <= 0 || c.Expires <= c.IssuedAt || c.Expires > latest || c.Expires-c.IssuedAt > int64(most/time.Second) {
+		return flaw(fmt.Sprintf("is not good for %s or less, from iat to exp", most))
+	}
+	return nil
+}
