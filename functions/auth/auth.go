@@ -1,0 +1,112 @@
+// Package auth keeps accounts and signs people in and out. Renewing a session is
+// left to refresh, and who may see what to those who keep it.
+package auth
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/devops-dashboard/dashboard/shared/function"
+	"github.com/devops-dashboard/dashboard/shared/httpapi"
+	"github.com/devops-dashboard/dashboard/shared/identity"
+	"github.com/devops-dashboard/dashboard/shared/postgres"
+)
+
+// Function is the auth function.
+var Function = function.Function{
+	Name:        "auth",
+	Doc:         "keeps accounts and signs people in and out.",
+	Needs:       []function.Need{postgres.Need, identity.VerifyNeed, identity.SignNeed},
+	Timeout:     10 * time.Second,
+	Concurrency: 20,
+	MemoryMiB:   512, // a password takes 19 MiB to check, see hasher
+	Routes: func(api *httpapi.API, env *function.Env) {
+		identity.Protect(api, env)
+		a := &accounts{
+			db:       postgres.For(env),
+			signer:   identity.SignerFor(env),
+			verifier: identity.VerifierFor(env),
+			hasher:   newHasher(),
+		}
+		huma.Register(api, huma.Operation{
+			OperationID: "register", Method: http.MethodPost, Path: "/api/auth/register", Security: httpapi.Public, DefaultStatus: http.StatusCreated,
+			Tags: []string{"auth"}, Summary: "Open an account",
+			Description: "Makes an account and its first team, and signs in: the answer holds an access token and sets the session cookie.",
+			Errors:      []int{http.StatusConflict, http.StatusServiceUnavailable},
+		}, a.register)
+		huma.Register(api, huma.Operation{
+			OperationID: "login", Method: http.MethodPost, Path: "/api/auth/login", Security: httpapi.Public,
+			Tags: []string{"auth"}, Summary: "Sign in",
+			Description: "Answers with an access token and sets the session cookie. A session whose cookie is sent along ends.",
+			Errors:      []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
+		}, a.login)
+		huma.Register(api, huma.Operation{
+			OperationID: "logout", Method: http.MethodPost, Path: "/api/auth/logout", Security: httpapi.Session, DefaultStatus: http.StatusNoContent,
+			Tags: []string{"auth"}, Summary: "Sign out",
+			Description: "Ends the session of the cookie, however old the cookie is, and removes it. Without a session it does nothing and answers the same.",
+			Errors:      []int{http.StatusServiceUnavailable},
+		}, a.logout)
+		huma.Register(api, huma.Operation{
+			OperationID: "me", Method: http.MethodGet, Path: "/api/auth/me", Security: httpapi.Bearer,
+			Tags: []string{"auth"}, Summary: "Show who is signed in",
+			Errors: []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
+		}, a.me)
+		huma.Register(api, huma.Operation{
+			OperationID: "public-keys", Method: http.MethodGet, Path: "/.well-known/jwks.json", Security: httpapi.Public,
+			Tags: []string{"auth"}, Summary: "List the keys that check access tokens",
+			Errors: []int{http.StatusServiceUnavailable},
+		}, a.publicKeys)
+	},
+}
+
+// accounts is what the routes work with.
+type accounts struct {
+	db       *postgres.Database
+	signer   *identity.Signer
+	verifier *identity.Verifier
+	hasher   *hasher
+}
+
+// SignedIn is what signing in answers; the refresh token goes into the cookie.
+type SignedIn struct {
+	AccessToken string  `json:"access_token" doc:"Send it as Authorization: Bearer."`
+	TokenType   string  `json:"token_type" enum:"Bearer"`
+	ExpiresIn   int     `json:"expires_in" example:"900" doc:"Seconds until the access token expires."`
+	Generation  int64   `json:"gen" doc:"How often the session was refreshed: 0."`
+	User        Profile `json:"user"`
+}
+
+// Profile is an account as its owner sees it.
+type Profile struct {
+	ID    string `json:"id" format:"uuid"`
+	Email string `json:"email"`
+	Name  string `json:"name"`
+	Teams []Team `json:"teams" nullable:"false" doc:"The teams of the account, by name."`
+}
+
+// Team is a team as a member sees it.
+type Team struct {
+	ID       string `json:"id" format:"uuid"`
+	Name     string `json:"name"`
+	Role     string `json:"role" enum:"owner,editor,viewer"`
+	TimeZone string `json:"time_zone" example:"Europe/Berlin" doc:"IANA name; decides where a day begins."`
+}
+
+type signedInOutput struct {
+	SetCookie    string `header:"Set-Cookie"`
+	CacheControl string `header:"Cache-Control"`
+	Body         SignedIn
+}
+
+func signedIn(grant identity.Grant, user Profile) *signedInOutput {
+	return &signedInOutput{
+		SetCookie:    grant.Cookie,
+		CacheControl: "no-store",
+		Body: SignedIn{
+			AccessToken: grant.AccessToken, TokenType: "Bearer", ExpiresIn: grant.ExpiresIn,
+			Generation: grant.Generation, User: user,
+		},
+	}
+}

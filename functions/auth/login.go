@@ -1,0 +1,102 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/devops-dashboard/dashboard/shared/fault"
+	"github.com/devops-dashboard/dashboard/shared/identity"
+)
+
+// loginTries is how often an account is read anew because it changed between the
+// check of its password and the opening of its session.
+const loginTries = 3
+
+type loginInput struct {
+	identity.CookieInput
+	UserAgent string `header:"User-Agent" hidden:"true"`
+	Body      Login
+}
+
+// Login is what signs in.
+type Login struct {
+	Email    string `json:"email" maxLength:"254" example:"ada@example.com"`
+	Password string `json:"password"`
+}
+
+func (a *accounts) login(ctx context.Context, in *loginInput) (*signedInOutput, error) {
+	var wrong faults
+	email := wrong.email(in.Body.Email)
+	wrong.passwordLength(in.Body.Password)
+	if err := wrong.err(); err != nil {
+		return nil, err
+	}
+	opening, err := a.opening(ctx, in.CookieInput, in.UserAgent)
+	if err != nil {
+		return nil, err
+	}
+	for range loginTries {
+		account, err := a.proved(ctx, email, in.Body.Password)
+		if err != nil {
+			return nil, err
+		}
+		session, profile, err := signIn(ctx, a.db, account, opening)
+		if errors.Is(err, pgx.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		grant, err := a.signer.Grant(ctx, session)
+		if err != nil {
+			return nil, err
+		}
+		return signedIn(grant, profile), nil
+	}
+	return nil, &fault.Error{
+		Kind: fault.Unavailable, Code: "account_changing", RetryAfter: time.Second,
+		Detail: "The account is being changed from elsewhere. Try again.",
+	}
+}
+
+// proved returns the account whose password it is. For an unknown or disabled
+// account it does the same work and gives the same answer as for a wrong
+// password, so that nobody learns which addresses have accounts.
+func (a *accounts) proved(ctx context.Context, email address, password string) (account, error) {
+	found, err := findAccount(ctx, a.db, email)
+	if err != nil {
+		return account{}, err
+	}
+	stored := found.hash
+	if !found.exists() {
+		stored = dummyHash()
+	}
+	fits, err := a.hasher.check(ctx, password, stored)
+	if err != nil {
+		return account{}, err
+	}
+	if !fits || !found.exists() || found.disabled {
+		return account{}, fault.New(fault.Unauthenticated, "wrong_credentials", "The e-mail address or the password is wrong.")
+	}
+	if isCurrent(stored) {
+		return found, nil
+	}
+	return a.upgrade(ctx, found, password)
+}
+
+// upgrade keeps the password under a hash of today's cost. If the account has
+// changed in the meantime, signing in finds that out.
+func (a *accounts) upgrade(ctx context.Context, found account, password string) (account, error) {
+	hash, err := a.hasher.hash(ctx, password)
+	if err != nil {
+		return account{}, err
+	}
+	if err := replaceHash(ctx, a.db, found, hash); err != nil {
+		return account{}, err
+	}
+	found.hash = hash
+	return found, nil
+}

@@ -1,0 +1,74 @@
+package auth
+
+import (
+	"context"
+
+	"github.com/devops-dashboard/dashboard/shared/fault"
+	"github.com/devops-dashboard/dashboard/shared/identity"
+	"github.com/devops-dashboard/dashboard/shared/postgres"
+)
+
+type registerInput struct {
+	identity.CookieInput
+	UserAgent string `header:"User-Agent" hidden:"true"`
+	Body      Registration
+}
+
+// Registration is what opens an account.
+type Registration struct {
+	Email    string  `json:"email" maxLength:"254" example:"ada@example.com"`
+	Password string  `json:"password" minLength:"8" maxLength:"256" doc:"8 characters to 256 bytes, taken as they are."`
+	Name     string  `json:"name" minLength:"1" maxLength:"100"`
+	Team     string  `json:"team" minLength:"1" maxLength:"100" doc:"The name of the account's first team."`
+	TimeZone *string `json:"time_zone,omitempty" example:"Europe/Berlin" doc:"The team's time zone, an IANA name; UTC if absent."`
+}
+
+// validate returns the account that the registration asks for, without its hash.
+func (r Registration) validate() (newAccount, error) {
+	var wrong faults
+	account := newAccount{
+		email:    wrong.email(r.Email),
+		name:     wrong.name("body.name", r.Name),
+		team:     wrong.name("body.team", r.Team),
+		timeZone: "UTC",
+	}
+	if r.TimeZone != nil {
+		account.timeZone = wrong.timeZone(*r.TimeZone)
+	}
+	wrong.password(r.Password, r.Email)
+	return account, wrong.err()
+}
+
+func (a *accounts) register(ctx context.Context, in *registerInput) (*signedInOutput, error) {
+	account, err := in.Body.validate()
+	if err != nil {
+		return nil, err
+	}
+	opening, err := a.opening(ctx, in.CookieInput, in.UserAgent)
+	if err != nil {
+		return nil, err
+	}
+	if account.hash, err = a.hasher.hash(ctx, in.Body.Password); err != nil {
+		return nil, err
+	}
+	session, profile, err := openAccount(ctx, a.db, account, opening)
+	switch {
+	case postgres.Violates(err, "users_email_key"):
+		return nil, fault.New(fault.Conflict, "email_taken", "There is an account with this e-mail address. Sign in, or use another address.")
+	case unknownTimeZone(err):
+		return nil, fault.InvalidField("body.time_zone", timeZoneRule)
+	case err != nil:
+		return nil, err
+	}
+	grant, err := a.signer.Grant(ctx, session)
+	if err != nil {
+		return nil, err
+	}
+	return signedIn(grant, profile), nil
+}
+
+// opening gathers what a new session is opened with.
+func (a *accounts) opening(ctx context.Context, cookie identity.CookieInput, userAgent string) (opening, error) {
+	replaced, err := cookie.Sessions(ctx, a.signer)
+	return opening{replaces: replaced, userAgent: clip(userAgent)}, err
+}

@@ -1,0 +1,44 @@
+// Package refresh exchanges a refresh token for its successor, and nothing else.
+// It is what every open page calls every quarter of an hour, so it asks the
+// database once. Signing in and out is left to auth.
+package refresh
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/devops-dashboard/dashboard/shared/function"
+	"github.com/devops-dashboard/dashboard/shared/httpapi"
+	"github.com/devops-dashboard/dashboard/shared/identity"
+	"github.com/devops-dashboard/dashboard/shared/postgres"
+)
+
+// Function is the refresh function.
+var Function = function.Function{
+	Name:        "refresh",
+	Doc:         "exchanges a refresh token for its successor, and nothing else.",
+	Needs:       []function.Need{postgres.Need, identity.VerifyNeed, identity.SignNeed},
+	Timeout:     5 * time.Second,
+	Concurrency: 80,
+	MemoryMiB:   256,
+	Routes: func(api *httpapi.API, env *function.Env) {
+		r := &rotation{db: postgres.For(env), signer: identity.SignerFor(env)}
+		huma.Register(api, huma.Operation{
+			OperationID: "refresh", Method: http.MethodPost, Path: "/api/auth/refresh", Security: httpapi.Session,
+			Tags: []string{"auth"}, Summary: "Get a new access token",
+			Description: "Exchanges the session cookie for an access token and the cookie's successor. " +
+				"Calls that send the same cookie within 30 seconds, from several tabs or after an answer was lost, all get the same successor. " +
+				"After that a replaced cookie is taken for a stolen one: the session ends. " +
+				"If `gen` is lower than one seen before, refresh again at once: an older answer arrived last.",
+			Errors: []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
+		}, r.refresh)
+	},
+}
+
+// rotation is what the route works with.
+type rotation struct {
+	db     *postgres.Database
+	signer *identity.Signer
+}
