@@ -1,0 +1,53 @@
+// Package web serves the dashboard, the API documentation and the API document.
+// It only hands out files that were built and compressed before it was compiled
+// (package bundle does so, in its test); what the pages show they ask of the
+// other functions.
+package web
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/devops-dashboard/dashboard/shared/function"
+	"github.com/devops-dashboard/dashboard/shared/httpapi"
+)
+
+// Function is the web function.
+var Function = function.Function{
+	Name:        "web",
+	Doc:         "serves the dashboard and the API documentation.",
+	Timeout:     10 * time.Second,
+	Concurrency: 80,
+	MemoryMiB:   256,
+	Routes: func(api *httpapi.API, _ *function.Env) {
+		api.Handle("GET /{$}", page("app.html"))
+		api.Handle("GET /api/docs", page("docs.html"))
+		api.Handle("GET /favicon.svg", page("favicon.svg"))
+		api.Handle("GET /api/openapi.json", secured(http.HandlerFunc(serveDocument)))
+		api.Handle("GET /assets/{file}", secured(http.HandlerFunc(serveAsset)))
+	},
+}
+
+// policy lets the pages load what this origin serves and nothing else; no inline
+// code or style, no frame around or inside them.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
+	"img-src 'self' data:; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+
+// secured adds to every answer what keeps browsers from being talked into
+// something.
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
+		// Browsers ignore it over plain http, and a local run must stay reachable so.
+		if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
+			h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
