@@ -1,0 +1,145 @@
+package functions_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/devops-dashboard/dashboard/functions"
+	"github.com/devops-dashboard/dashboard/shared/function/stage"
+)
+
+// read decodes a YAML file of the house into v, which must know every field.
+func read(t *testing.T, path string, v any) string {
+	t.Helper()
+	text, err := os.ReadFile("../" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(v); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return string(text)
+}
+
+func TestCloudBuildDeploysWhatIsStaged(t *testing.T) {
+	t.Parallel()
+	var build struct {
+		Steps []struct {
+			ID, Name, Entrypoint, Dir string
+			Args, Env                 []string
+		}
+		Substitutions map[string]string
+		Options       struct{ Logging string }
+		Timeout       string
+	}
+	text := read(t, "cloudbuild.yaml", &build)
+	var order []string
+	steps := map[string]string{}
+	for _, s := range build.Steps {
+		order = append(order, s.ID)
+		steps[s.ID] = strings.Join(append([]string{s.Entrypoint, s.Dir}, slices.Concat(s.Env, s.Args)...), " ")
+	}
+	if got := strings.Join(order, " "); got != "stage verify deploy smoke promote" {
+		t.Errorf("the steps are %s", got)
+	}
+	for id, want := range map[string][]string{
+		"stage":   {"./shared/function/stage/cmd -function ${_FUNCTION} -out dist/${_FUNCTION}"},
+		"verify":  {"dist/${_FUNCTION}", "GOPROXY=off", "-mod=vendor"},
+		"deploy":  {"--source=dist/${_FUNCTION}", "--function=${_TARGET}", "--no-traffic", "shared/function.release=${_COMMIT}", "--tag=candidate"},
+		"smoke":   {"$$candidate/live", `"release":"${_COMMIT}"`},
+		"promote": {"update-traffic ${_FUNCTION}", "--to-latest"},
+	} {
+		for _, part := range want {
+			if !strings.Contains(steps[id], part) {
+				t.Errorf("the step %s lacks %s: %s", id, part, steps[id])
+			}
+		}
+	}
+	if build.Options.Logging != "CLOUD_LOGGING_ONLY" {
+		t.Errorf("logging is %q", build.Options.Logging)
+	}
+	// Settings, accounts and access are Terraform's.
+	for _, flag := range []string{"allow-unauthenticated", "env-vars=_", "--set-env-vars", "--service-account=", "--memory", "--concurrency"} {
+		if strings.Contains(steps["deploy"], flag) {
+			t.Errorf("the deployment changes the service's shape with %s", flag)
+		}
+	}
+	for _, s := range regexp.MustCompile(`\$\{(_[A-Z]+)\}`).FindAllStringSubmatch(text, -1) {
+		if build.Substitutions[s[1]] == "" && !strings.Contains(text, s[1]+"=") {
+			t.Errorf("nobody says what %s is", s[1])
+		}
+	}
+	// The example in the comment is one that works.
+	if fn := functions.All[0].Name; !strings.Contains(text, fmt.Sprintf("_FUNCTION=%s,_TARGET=%s,", fn, stage.Target(fn))) {
+		t.Errorf("the example does not deploy %s", fn)
+	}
+}
+
+func TestWorkflowsHoldNothingTheyDoNotNeed(t *testing.T) {
+	t.Parallel()
+	var flow struct {
+		Name        string
+		On          map[string]any
+		Permissions map[string]string
+		Concurrency struct {
+			Group            string
+			CancelInProgress string `yaml:"cancel-in-progress"`
+		}
+		Jobs map[string]struct {
+			Name           string
+			RunsOn         string `yaml:"runs-on"`
+			TimeoutMinutes int    `yaml:"timeout-minutes"`
+			Permissions    map[string]string
+			Steps          []struct {
+				Uses, Run string
+				With      map[string]string
+			}
+		}
+	}
+	text := read(t, ".github/workflows/ci.yml", &flow)
+	if flow.Permissions == nil || len(flow.Permissions) > 0 || flow.Concurrency.Group == "" {
+		t.Errorf("permissions %v, concurrency %v", flow.Permissions, flow.Concurrency)
+	}
+	runs := false
+	for name, job := range flow.Jobs {
+		if job.TimeoutMinutes == 0 || strings.Contains(fmt.Sprint(job.Permissions), "write") {
+			t.Errorf("%s: time limit %d, permissions %v", name, job.TimeoutMinutes, job.Permissions)
+		}
+		for _, s := range job.Steps {
+			if s.Uses != "" && !regexp.MustCompile(regexp.QuoteMeta(s.Uses)+` # v\d+\.\d+\.\d+`).MatchString(text) || s.Uses != "" && !regexp.MustCompile(`^[\w./-]+@[0-9a-f]{40}$`).MatchString(s.Uses) {
+				t.Errorf("%s is not pinned to a commit with its version beside it", s.Uses)
+			}
+			if strings.HasPrefix(s.Uses, "actions/checkout@") && s.With["persist-credentials"] != "false" {
+				t.Error("the checkout leaves its credentials behind")
+			}
+			if strings.Contains(s.Run, "${{") {
+				t.Errorf("%q is put together from what others may write", s.Run)
+			}
+			runs = runs || strings.HasSuffix(s.Run, ".ci/run")
+		}
+	}
+	if !runs {
+		t.Error("nothing runs .ci/run")
+	}
+}
+
+// TestReadmeNamesTheTestCommand holds what .ci/run reads from the README.
+func TestReadmeNamesTheTestCommand(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile("(?m)^```sh\ngo test \\./\\.\\.\\.\n```$").Match(text) {
+		t.Error("the README has no fenced line: go test ./...")
+	}
+}
