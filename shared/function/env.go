@@ -99,13 +99,19 @@ func Shared[T any](e *Env, need Need, open func() T) T {
 	if !slices.ContainsFunc(e.fn.Needs, func(n Need) bool { return n.Name == need.Name }) {
 		panic(fmt.Sprintf("function %q uses %s without declaring the need", e.fn.Name, need.Name))
 	}
+	return Once(e, need.Name, open)
+}
+
+// Once is Shared for what stands behind a dependency and is no need of its own,
+// such as the client through which several settings are read.
+func Once[T any](e *Env, name string, open func() T) T {
 	e.process.mu.Lock()
 	defer e.process.mu.Unlock()
-	if v, ok := e.process.opened[need.Name]; ok {
+	if v, ok := e.process.opened[name]; ok {
 		return v.(T)
 	}
 	v := open()
-	e.process.opened[need.Name] = v
+	e.process.opened[name] = v
 	return v
 }
 

@@ -115,6 +115,10 @@ func TestFunctionsOfOneProcessShareADependency(t *testing.T) {
 	if function.Shared(newEnv().For(greeter), store, open); opened != 2 {
 		t.Error("two processes share a dependency")
 	}
+	behind := func(env *function.Env) *int { return function.Once(env, "behind the store", func() *int { return new(int) }) }
+	if behind(env.For(greeter)) != behind(env.For(function.Function{Name: "bare"})) || behind(env) == behind(newEnv()) {
+		t.Error("what stands behind a need is not there once a process")
+	}
 	cause := panics(func() { function.Shared(env.For(function.Function{Name: "bare"}), store, open) })
 	if want := `function "bare" uses store without declaring the need`; cause != want {
 		t.Errorf("panicked with %v", cause)

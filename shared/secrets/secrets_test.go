@@ -1,87 +1,23 @@
-package secrets
+package secrets_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"hash/crc32"
 	"log/slog"
-	"net"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"cloud.google.com/go/secretmanager/apiv1/secretmanagerpb"
-	"google.golang.org/api/option"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
 	"github.com/devops-dashboard/dashboard/shared/fault"
 	"github.com/devops-dashboard/dashboard/shared/function"
+	"github.com/devops-dashboard/dashboard/shared/secrets"
+	"github.com/devops-dashboard/dashboard/shared/secrets/secretstest"
 )
-
-const reference = "projects/p/secrets/s/versions/latest"
-
-// secretManager answers Secret Manager's protocol.
-type secretManager struct {
-	secretmanagerpb.UnimplementedSecretManagerServiceServer
-	address string
-	stop    func()
-
-	mu      sync.Mutex
-	value   string
-	damaged bool
-	err     error
-	reads   int
-}
-
-func (m *secretManager) set(value string, damaged bool, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.value, m.damaged, m.err = value, damaged, err
-}
-
-func (m *secretManager) count() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.reads
-}
-
-func (m *secretManager) AccessSecretVersion(_ context.Context, in *secretmanagerpb.AccessSecretVersionRequest) (*secretmanagerpb.AccessSecretVersionResponse, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.reads++
-	if in.GetName() != reference {
-		return nil, status.Error(codes.NotFound, "no such secret: "+in.GetName())
-	}
-	if m.err != nil {
-		return nil, m.err
-	}
-	sum := int64(crc32.Checksum([]byte(m.value), crc32.MakeTable(crc32.Castagnoli)))
-	if m.damaged {
-		sum++
-	}
-	return &secretmanagerpb.AccessSecretVersionResponse{
-		Name: reference, Payload: &secretmanagerpb.SecretPayload{Data: []byte(m.value), DataCrc32C: &sum},
-	}, nil
-}
-
-func newSecretManager(t *testing.T) *secretManager {
-	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := &secretManager{address: listener.Addr().String(), value: "first"}
-	server := grpc.NewServer()
-	m.stop = server.Stop
-	secretmanagerpb.RegisterSecretManagerServiceServer(server, m)
-	go func() { _ = server.Serve(listener) }()
-	t.Cleanup(server.Stop)
-	return m
-}
 
 // clock is set by hand.
 type clock struct {
@@ -101,67 +37,125 @@ func (c *clock) pass(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-func newEnv(raw string, now func() time.Time) *function.Env {
+func newEnv(raw string, now func() time.Time, log *slog.Logger) *function.Env {
 	lookup := func(name string) (string, bool) { return raw, name == "KEY" || name == "OPEN" }
-	return function.NewEnv(slog.New(slog.DiscardHandler), now, lookup).
+	return function.NewEnv(log, now, lookup).
 		For(function.Function{Name: "test", Settings: []function.Setting{{Name: "KEY", Secret: true}, {Name: "OPEN"}}})
 }
 
-func newValue(t *testing.T, m *secretManager, raw string) (*Value, *clock) {
+// world is a value in a process with a Secret Manager.
+type world struct {
+	*secrets.Value
+	manager *secretstest.Manager
+	clock   *clock
+	log     *bytes.Buffer
+}
+
+// open returns a value that the setting holds as it stands, or, where that is
+// empty, one that refers to a secret of the value "first".
+func open(t *testing.T, raw string) world {
 	t.Helper()
-	c := &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
-	env := newEnv(raw, c.Now)
-	v := For(env, "KEY")
-	v.options = []option.ClientOption{
-		option.WithEndpoint(m.address), option.WithoutAuthentication(),
-		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
+	w := world{manager: secretstest.New(t), clock: &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, log: &bytes.Buffer{}}
+	if reference := w.manager.Put("key", "first"); raw == "" {
+		raw = reference
 	}
+	env := newEnv(raw, w.clock.Now, slog.New(slog.NewTextHandler(w.log, nil)))
+	w.manager.Serve(env)
+	w.Value = secrets.For(env, "KEY")
 	t.Cleanup(func() {
 		if err := env.Stop(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
-	return v, c
+	return w
 }
 
-func want(t *testing.T, v *Value, value string) {
+func (w world) want(t *testing.T, value string) {
 	t.Helper()
-	got, err := v.Get(t.Context())
-	if err != nil || got != value {
+	if got, err := w.Get(t.Context()); err != nil || got != value {
 		t.Errorf("Get() = %q, %v; want %q", got, err, value)
+	}
+}
+
+func (w world) wantReads(t *testing.T, n int) {
+	t.Helper()
+	if got := w.manager.Reads(); got != n {
+		t.Errorf("Secret Manager was read %d times, want %d", got, n)
 	}
 }
 
 func TestPlainValue(t *testing.T) {
 	t.Parallel()
-	m := newSecretManager(t)
-	for _, plain := range []string{"", "plain", "sm:/almost", "not sm://a"} {
-		v, _ := newValue(t, m, plain)
-		want(t, v, plain)
+	for _, plain := range []string{"plain", "sm:/almost", "not sm://a"} {
+		w := open(t, plain)
+		w.want(t, plain)
+		if got, err := w.Recent(t.Context()); got != plain || err != nil || !secrets.Plain(plain) {
+			t.Errorf("Recent() = %q, %v", got, err)
+		}
+		w.wantReads(t, 0)
 	}
-	if m.count() != 0 {
-		t.Error("Secret Manager was asked for a plain value")
+	v := secrets.For(newEnv("", time.Now, nil), "KEY")
+	if got, err := v.Get(t.Context()); got != "" || err != nil || !secrets.Plain("") {
+		t.Errorf("an empty one: %q, %v", got, err)
+	}
+	if secrets.Plain("sm://") {
+		t.Error("a reference passes for a value")
 	}
 }
 
 func TestReferenceIsReadWhenNeededAndOnceAMinute(t *testing.T) {
 	t.Parallel()
-	m := newSecretManager(t)
-	v, clock := newValue(t, m, "sm://"+reference)
-	if m.count() != 0 {
-		t.Error("read before it was needed")
-	}
+	w := open(t, "")
+	w.wantReads(t, 0)
 	for range 3 {
-		want(t, v, "first")
+		w.want(t, "first")
 	}
-	m.set("second", false, nil)
-	clock.pass(freshFor - time.Nanosecond)
-	want(t, v, "first")
-	if m.count() != 1 {
-		t.Errorf("read %d times in a minute", m.count())
+	w.manager.Put("key", "second")
+	w.clock.pass(secrets.FreshFor - time.Nanosecond)
+	w.want(t, "first")
+	w.wantReads(t, 1)
+	w.clock.pass(time.Nanosecond)
+	w.want(t, "second")
+	w.wantReads(t, 2)
+	if secrets.FreshFor != time.Minute {
+		t.Errorf("a value is used for %s", secrets.FreshFor)
 	}
-	clock.pass(time.Nanosecond)
-	want(t, v, "second")
+}
+
+// Whatever number of callers thinks that the value is old, Secret Manager is
+// asked six times a minute at most.
+func TestRecentIsReadEarlierButNotAtWill(t *testing.T) {
+	t.Parallel()
+	w := open(t, "")
+	w.want(t, "first")
+	w.manager.Put("key", "second")
+	recent := func(value string) {
+		t.Helper()
+		if got, err := w.Recent(t.Context()); err != nil || got != value {
+			t.Errorf("Recent() = %q, %v; want %q", got, err, value)
+		}
+	}
+	w.clock.pass(secrets.Soonest - time.Nanosecond)
+	for range 100 {
+		recent("first")
+	}
+	w.wantReads(t, 1)
+	w.clock.pass(time.Nanosecond)
+	w.want(t, "first") // nobody doubts it here
+	for range 100 {
+		recent("second")
+	}
+	w.wantReads(t, 2)
+
+	w.manager.Fail(status.Error(codes.PermissionDenied, "no"))
+	w.clock.pass(secrets.Soonest)
+	for range 100 {
+		recent("second") // a failure counts as well
+	}
+	w.wantReads(t, 3)
+	if secrets.Soonest < 10*time.Second {
+		t.Errorf("Secret Manager may be asked every %s", secrets.Soonest)
+	}
 }
 
 func TestFailureIsNotRemembered(t *testing.T) {
@@ -179,41 +173,150 @@ func TestFailureIsNotRemembered(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := newSecretManager(t)
-			v, clock := newValue(t, m, "sm://"+reference)
-			m.set("hunter2", c.damaged, c.err)
-			_, err := v.Get(t.Context())
+			w := open(t, "")
+			fail := func(value string) {
+				w.manager.Put("key", value)
+				w.manager.Damage(c.damaged)
+				w.manager.Fail(c.err)
+			}
+			heal := func(value string) {
+				w.manager.Put("key", value)
+				w.manager.Damage(false)
+				w.manager.Fail(nil)
+			}
+			fail("hunter2")
+			_, err := w.Get(t.Context())
 			if fault.From(err).Kind != fault.Unavailable || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "KEY") || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("got %v", err)
 			}
-			m.set("good", false, nil)
-			want(t, v, "good")
+			heal("good")
+			w.want(t, "good")
+			if w.log.Len() > 0 {
+				t.Errorf("the caller knows, and the log as well: %s", w.log)
+			}
 
-			m.set("worse", c.damaged, c.err)
-			clock.pass(freshFor)
-			want(t, v, "good") // what was read before serves on
-			m.set("better", false, nil)
-			want(t, v, "good") // and is not asked for at each use
-			clock.pass(freshFor)
-			want(t, v, "better")
+			fail("hunter2")
+			w.clock.pass(secrets.FreshFor)
+			w.want(t, "good") // what was read before serves on
+			heal("better")
+			w.want(t, "good") // and is not asked for at each use
+			if got := w.log.String(); strings.Count(got, "level=WARN") != 1 || !strings.Contains(got, c.says) || !strings.Contains(got, "setting=KEY") || strings.Contains(got, "hunter2") {
+				t.Errorf("the log says %s", got)
+			}
+			w.clock.pass(secrets.FreshFor)
+			w.want(t, "better")
 		})
 	}
 }
 
-func TestOutage(t *testing.T) {
+// While Secret Manager hangs, one caller waits for a second at most, and nobody
+// else at all.
+func TestAHangingSecretManagerHoldsUpNobody(t *testing.T) {
 	t.Parallel()
-	m := newSecretManager(t)
-	v, clock := newValue(t, m, "sm://"+reference)
-	want(t, v, "first")
-	m.stop()
-	clock.pass(freshFor)
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	if got, err := v.Get(ctx); err != nil || got != "first" {
+	w := open(t, "")
+	w.want(t, "first")
+	w.manager.Put("key", "second")
+	hold := w.manager.Hold()
+	w.clock.pass(secrets.FreshFor)
+	waiting := make(chan string)
+	go func() {
+		got, _ := w.Get(context.Background())
+		waiting <- got
+	}()
+	if most := <-hold.Asked; most <= 0 || most > secrets.AgainTime || secrets.AgainTime > time.Second {
+		t.Errorf("the caller may wait for %s", most)
+	}
+	for range 100 {
+		w.want(t, "first")
+	}
+	if got, err := w.Recent(t.Context()); got != "first" || err != nil {
+		t.Errorf("Recent() = %q, %v", got, err)
+	}
+	w.wantReads(t, 2)
+	select {
+	case got := <-waiting:
+		t.Fatalf("the caller who reads was given %q", got)
+	default:
+	}
+	hold.Release()
+	if got := <-waiting; got != "second" {
+		t.Errorf("the caller who read was given %q", got)
+	}
+	w.want(t, "second")
+	w.wantReads(t, 2)
+}
+
+func TestTheCallerWhoReadsGivesUp(t *testing.T) {
+	t.Parallel()
+	w := open(t, "")
+	w.want(t, "first")
+	w.GiveUpAfter(time.Millisecond)
+	w.manager.Hold()
+	w.clock.pass(secrets.FreshFor)
+	for range 3 {
+		w.want(t, "first")
+	}
+	if !strings.Contains(w.log.String(), "DeadlineExceeded") || strings.Count(w.log.String(), "level=WARN") != 1 {
+		t.Errorf("the log says %s", w.log)
+	}
+	w.clock.pass(secrets.FreshFor)
+	w.want(t, "first")
+	if got := strings.Count(w.log.String(), "level=WARN"); got != 2 {
+		t.Errorf("tried %d times in two minutes", got)
+	}
+}
+
+// Callers who go away neither keep a value old nor have it read without a bound.
+func TestTheReadOutlivesItsCaller(t *testing.T) {
+	t.Parallel()
+	w := open(t, "")
+	w.want(t, "first")
+	w.manager.Put("key", "second")
+	w.clock.pass(secrets.FreshFor)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got, err := w.Get(ctx); got != "second" || err != nil {
 		t.Errorf("Get() = %q, %v", got, err)
 	}
-	never, _ := newValue(t, m, "sm://"+reference)
-	ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+}
+
+func TestTheFirstReadEndsWithItsCaller(t *testing.T) {
+	t.Parallel()
+	w := open(t, "")
+	hold := w.manager.Hold()
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error)
+	get := func() {
+		_, err := w.Get(ctx)
+		failed <- err
+	}
+	go get()
+	if most := <-hold.Asked; most <= secrets.AgainTime || most > secrets.FirstTime {
+		t.Errorf("the first caller may wait for %s", most)
+	}
+	go get() // waits for the first
+	cancel()
+	for range 2 {
+		if err := <-failed; fault.From(err).Kind != fault.Unavailable || !strings.Contains(err.Error(), "KEY") {
+			t.Errorf("got %v", err)
+		}
+	}
+	hold.Release()
+	w.want(t, "first")
+}
+
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	w := open(t, "")
+	w.want(t, "first")
+	w.manager.Stop()
+	w.GiveUpAfter(time.Millisecond)
+	w.clock.pass(secrets.FreshFor)
+	w.want(t, "first")
+
+	never := open(t, "")
+	never.manager.Stop()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	if _, err := never.Get(ctx); fault.From(err).Kind != fault.Unavailable {
 		t.Errorf("got %v", err)
@@ -222,21 +325,18 @@ func TestOutage(t *testing.T) {
 
 func TestManyReadersReadOnce(t *testing.T) {
 	t.Parallel()
-	m := newSecretManager(t)
-	v, _ := newValue(t, m, "sm://"+reference)
+	w := open(t, "")
 	var all sync.WaitGroup
 	for range 20 {
-		all.Go(func() { want(t, v, "first") })
+		all.Go(func() { w.want(t, "first") })
 	}
 	all.Wait()
-	if m.count() != 1 {
-		t.Errorf("read %d times", m.count())
-	}
+	w.wantReads(t, 1)
 }
 
 func TestWithoutCredentials(t *testing.T) {
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nonexistent")
-	v := For(newEnv("sm://"+reference, time.Now), "KEY")
+	v := secrets.For(newEnv("sm://projects/p/secrets/key/versions/latest", time.Now, nil), "KEY")
 	if _, err := v.Get(t.Context()); fault.From(err).Kind != fault.Unavailable {
 		t.Errorf("got %v", err)
 	}
@@ -249,5 +349,5 @@ func TestOnlyDeclaredSecrets(t *testing.T) {
 			t.Error("a setting that is not declared secret was read as one")
 		}
 	}()
-	For(newEnv("x", time.Now), "OPEN")
+	secrets.For(newEnv("x", time.Now, nil), "OPEN")
 }
