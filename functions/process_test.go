@@ -2,6 +2,7 @@ package functions_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/devops-dashboard/dashboard/shared/function"
+	"github.com/devops-dashboard/dashboard/shared/identity"
 )
 
 // release is what the binaries that the tests build are told of their commit.
@@ -48,11 +50,13 @@ func goTool(t testing.TB, dir string, args ...string) []byte {
 }
 
 // settingsOf gives a value to each setting that the function cannot do without.
+// Keys are looked at when it starts, so they are real ones.
 func settingsOf(fn function.Function) []string {
 	var all []string
+	keys := identity.NewKeys()
 	for _, s := range function.Settings(fn) {
 		if s.Default == "" && !s.Optional {
-			all = append(all, s.Name+"=x")
+			all = append(all, s.Name+"="+cmp.Or(keys[s.Name], "x"))
 		}
 	}
 	return all

@@ -16,8 +16,8 @@ type PublicKeys struct {
 	Keys []identity.PublicKey `json:"keys" nullable:"false"`
 }
 
-func (a *accounts) publicKeys(context.Context, *struct{}) (*publicKeysOutput, error) {
-	keys, err := a.verifier.PublicKeys()
+func (a *accounts) publicKeys(ctx context.Context, _ *struct{}) (*publicKeysOutput, error) {
+	keys, err := a.verifier.PublicKeys(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/identity"
 	"github.com/devops-dashboard/dashboard/shared/identity/identitytest"
 	"github.com/devops-dashboard/dashboard/shared/postgres/pgtest"
+	"github.com/devops-dashboard/dashboard/shared/secrets/secretstest"
 )
 
 func TestRegisterOpensAnAccount(t *testing.T) {
@@ -45,7 +46,7 @@ func TestRegisterOpensAnAccount(t *testing.T) {
 		token.Session, want.ID, token.ID, token.IssuedAt, token.ExpiresAt, before.Add(-time.Second), time.Now().Add(time.Second)); n != 1 || token.Generation != 0 {
 		t.Errorf("the session's row is not what the token says: %+v", token)
 	}
-	access, err := identitytest.Verifier(t, f.settings, time.Now()).Access(got.Body.AccessToken)
+	access, err := identitytest.Verifier(t, f.settings, time.Now()).Access(t.Context(), got.Body.AccessToken)
 	if err != nil || access.User.String() != want.ID || access.Session != token.Session {
 		t.Errorf("the access token says %+v, %v", access, err)
 	}
@@ -216,10 +217,15 @@ func TestUnusableKeysAreNotTheCallersFault(t *testing.T) {
 	t.Parallel()
 	f := open(t)
 	first := registered(t, f.handler(t), ada())
+	// Keys that stand in a setting are refused at the start, so these are referred to.
+	referring := func(setting, text string) http.Handler {
+		manager := secretstest.New(t)
+		return f.with(t, map[string]string{setting: manager.Put(setting, text)}, manager.Serve)
+	}
 	for setting, text := range map[string]string{
 		"REFRESH_KEYS": "{}", "ACCESS_SIGNING_KEYS": "{}", "ACCESS_PUBLIC_KEYS": identity.NewKeys()["ACCESS_PUBLIC_KEYS"],
 	} {
-		handler := f.with(t, map[string]string{setting: text})
+		handler := referring(setting, text)
 		for name, got := range map[string]answer{
 			"register": register(t, handler, ada("email", strings.ToLower(setting)+"@example.com"), cookie(first.Cookie)),
 			"login":    login(t, handler, email, password, cookie(first.Cookie)),
@@ -229,10 +235,10 @@ func TestUnusableKeysAreNotTheCallersFault(t *testing.T) {
 			}
 		}
 	}
-	if got := logout(t, f.with(t, map[string]string{"REFRESH_KEYS": "{}"}), cookie(first.Cookie)); got.Status != http.StatusServiceUnavailable {
+	if got := logout(t, referring("REFRESH_KEYS", "{}"), cookie(first.Cookie)); got.Status != http.StatusServiceUnavailable {
 		t.Errorf("logout: status %d", got.Status)
 	}
-	if got := call(t, f.with(t, map[string]string{"ACCESS_PUBLIC_KEYS": "{}"}), http.MethodGet, "/.well-known/jwks.json", nil); got.Status != http.StatusServiceUnavailable {
+	if got := call(t, referring("ACCESS_PUBLIC_KEYS", "{}"), http.MethodGet, "/.well-known/jwks.json", nil); got.Status != http.StatusServiceUnavailable {
 		t.Errorf("keys: status %d", got.Status)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/identity/identitytest"
 	"github.com/devops-dashboard/dashboard/shared/postgres"
 	"github.com/devops-dashboard/dashboard/shared/postgres/pgtest"
+	"github.com/devops-dashboard/dashboard/shared/secrets/secretstest"
 )
 
 func TestRefreshRotates(t *testing.T) {
@@ -45,7 +46,7 @@ func TestRefreshRotates(t *testing.T) {
 	if got := got.Header.Get("Cache-Control"); got != "no-store" {
 		t.Errorf("Cache-Control is %q", got)
 	}
-	access, err := identitytest.Verifier(t, f.settings, now).Access(got.Body.AccessToken)
+	access, err := identitytest.Verifier(t, f.settings, now).Access(t.Context(), got.Body.AccessToken)
 	if err != nil || access.User != f.user || access.Session != before.ID || !access.IssuedAt.Equal(now) || !access.ExpiresAt.Equal(now.Add(15*time.Minute)) {
 		t.Errorf("access token says %+v, %v", access, err)
 	}
@@ -66,7 +67,7 @@ func TestSessionEndsAtItsAbsoluteExpiry(t *testing.T) {
 	if !after.ExpiresAt.Equal(r.Absolute) || !after.Absolute.Equal(r.Absolute) {
 		t.Errorf("expires %s, absolutely %s; want %s", after.ExpiresAt, after.Absolute, r.Absolute)
 	}
-	access, err := identitytest.Verifier(t, f.settings, now).Access(got.Body.AccessToken)
+	access, err := identitytest.Verifier(t, f.settings, now).Access(t.Context(), got.Body.AccessToken)
 	if err != nil || access.ExpiresAt.After(r.Absolute) || got.Body.ExpiresIn != 101 {
 		t.Errorf("access token expires %s (in %d s), the session %s; %v", access.ExpiresAt, got.Body.ExpiresIn, r.Absolute, err)
 	}
@@ -409,7 +410,9 @@ func TestUnusableKeysAreNotTheCallersFault(t *testing.T) {
 	for setting, text := range map[string]string{
 		"REFRESH_KEYS": "{}", "ACCESS_SIGNING_KEYS": "{}", "ACCESS_PUBLIC_KEYS": identity.NewKeys()["ACCESS_PUBLIC_KEYS"],
 	} {
-		got := post(t, f.with(t, map[string]string{setting: text}), cookie)
+		// Keys that stand in a setting are refused at the start, so these are referred to.
+		manager := secretstest.New(t)
+		got := post(t, f.with(t, map[string]string{setting: manager.Put(setting, text)}, manager.Serve), cookie)
 		if got.Status != http.StatusServiceUnavailable || got.Body.Code != "keys_unusable" {
 			t.Errorf("%s: status %d, code %q", setting, got.Status, got.Body.Code)
 		}

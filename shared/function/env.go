@@ -28,10 +28,16 @@ type Env struct {
 // process is what all functions of one process share.
 type process struct {
 	mu     sync.Mutex // guards opened
-	opened map[string]any
+	opened map[string]*opened
 
 	stopMu sync.Mutex // guards stops; apart, since open functions call OnStop
 	stops  []func(context.Context) error
+}
+
+// opened is one value that they share.
+type opened struct {
+	once  sync.Once
+	value any
 }
 
 // NewEnv returns the environment of one process. A nil lookup finds nothing,
@@ -40,7 +46,7 @@ func NewEnv(log *slog.Logger, now func() time.Time, lookup Lookup) *Env {
 	if lookup == nil {
 		lookup = func(string) (string, bool) { return "", false }
 	}
-	return &Env{Now: now, Log: log, lookup: lookup, process: &process{opened: map[string]any{}}}
+	return &Env{Now: now, Log: log, lookup: lookup, process: &process{opened: map[string]*opened{}}}
 }
 
 // For returns the environment as fn may see it: with its declared settings and
@@ -80,13 +86,22 @@ func (e *Env) Release() string {
 	return buildRevision()
 }
 
-// missing names the settings that fn needs and does not have.
-func (e *Env) missing() error {
+// unusable names the settings that fn needs and does not have, and those that
+// its needs cannot use.
+func (e *Env) unusable() error {
 	var errs []error
 	for _, s := range e.fn.settings() {
 		value, _ := e.lookup(s.Name)
 		if value == "" && s.Default == "" && !s.Optional {
 			errs = append(errs, fmt.Errorf("%s: set %s (%s)", e.fn.Name, s.Name, s.Doc))
+		}
+	}
+	for _, n := range e.fn.Needs {
+		if n.Check == nil {
+			continue
+		}
+		for _, err := range n.Check(e.Setting) {
+			errs = append(errs, fmt.Errorf("%s: %w", e.fn.Name, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -105,14 +120,18 @@ func Shared[T any](e *Env, need Need, open func() T) T {
 // Once is Shared for what stands behind a dependency and is no need of its own,
 // such as the client through which several settings are read.
 func Once[T any](e *Env, name string, open func() T) T {
-	e.process.mu.Lock()
-	defer e.process.mu.Unlock()
-	if v, ok := e.process.opened[name]; ok {
-		return v.(T)
+	shared := e.process.named(name)
+	shared.once.Do(func() { shared.value = open() }) // which may open what stands behind it
+	return shared.value.(T)
+}
+
+func (p *process) named(name string) *opened {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.opened[name] == nil {
+		p.opened[name] = &opened{}
 	}
-	v := open()
-	e.process.opened[name] = v
-	return v
+	return p.opened[name]
 }
 
 // OnStop has stop called when the process ends, after the last request, latest

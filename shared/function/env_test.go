@@ -88,7 +88,7 @@ func TestMissingSettingsAreNamedAllAtOnce(t *testing.T) {
 	t.Parallel()
 	other := function.Function{Name: "other", Settings: []function.Setting{{Name: "KEY", Doc: "a key"}}, Routes: func(*httpapi.API, *function.Env) { t.Error("routes were registered") }}
 	_, err := function.Handler(newEnv("GREETING", ""), greeter, other)
-	want := "settings are missing:\ngreeter: set STORE_URL (where the store is)\ngreeter: set GREETING (what to say first)\nother: set KEY (a key)"
+	want := "settings are missing or wrong:\ngreeter: set STORE_URL (where the store is)\ngreeter: set GREETING (what to say first)\nother: set KEY (a key)"
 	if err == nil || err.Error() != want {
 		t.Errorf("Handler: %v, want %s", err, want)
 	}
@@ -115,9 +115,15 @@ func TestFunctionsOfOneProcessShareADependency(t *testing.T) {
 	if function.Shared(newEnv().For(greeter), store, open); opened != 2 {
 		t.Error("two processes share a dependency")
 	}
-	behind := func(env *function.Env) *int { return function.Once(env, "behind the store", func() *int { return new(int) }) }
+	behind := func(env *function.Env) *int {
+		return function.Once(env, "behind the store", func() *int { return new(int) })
+	}
 	if behind(env.For(greeter)) != behind(env.For(function.Function{Name: "bare"})) || behind(env) == behind(newEnv()) {
 		t.Error("what stands behind a need is not there once a process")
+	}
+	nested := newEnv().For(greeter)
+	if function.Shared(nested, store, func() *int { return behind(nested) }) != behind(nested) {
+		t.Error("a need cannot be opened with what stands behind it")
 	}
 	cause := panics(func() { function.Shared(env.For(function.Function{Name: "bare"}), store, open) })
 	if want := `function "bare" uses store without declaring the need`; cause != want {

@@ -30,6 +30,11 @@ type Function struct {
 type Need struct {
 	Name     string
 	Settings []Setting
+
+	// Check, if any, names all that is wrong with the settings' values, as far as
+	// it shows without asking anybody: it runs at every start. What is absent is
+	// named already. The errors name settings and repeat no secret.
+	Check func(setting func(name string) string) []error
 }
 
 // Setting is a value a function reads from its environment.

@@ -43,7 +43,8 @@ func Main(fn Function) int {
 // Run is Main with its surroundings given: what ends it, where settings come
 // from, where the log goes, what listens, and how long requests in flight may
 // take once ctx has ended. The exit code is 0 after an orderly end, 1 when
-// something broke or was cut off, and 2 when settings are missing.
+// something broke or was cut off, and 2 when settings are missing or
+// wrong.
 func Run(ctx context.Context, fn Function, lookup Lookup, log io.Writer, listen func(host, port string) error, drainTime time.Duration) int {
 	env := newEnv(fn, lookup, log)
 	d, err := newDrain(env, fn, drainTime)
@@ -75,8 +76,8 @@ func Run(ctx context.Context, fn Function, lookup Lookup, log io.Writer, listen 
 
 // Entry returns fn as the functions framework wants it, for the root package
 // that the deployment stages. There main is the framework's, so Entry itself
-// ends the process: when settings are missing, so that a broken revision never
-// takes traffic, and when SIGTERM has been seen to.
+// ends the process: when settings are missing or wrong, so that a broken
+// revision never takes traffic, and when SIGTERM has been seen to.
 func Entry(fn Function) func(http.ResponseWriter, *http.Request) {
 	env := newEnv(fn, os.LookupEnv, os.Stderr)
 	d, err := newDrain(env, fn, drainTime)
@@ -104,16 +105,16 @@ func newEnv(fn Function, lookup Lookup, log io.Writer) *Env {
 const LivePath = "/live"
 
 // Handler serves the functions on one mux, with everything around them: request
-// log, recovery, deadlines, limits. It fails when settings are missing and names
-// all of them.
+// log, recovery, deadlines, limits. It fails when settings are missing or wrong
+// and names all of them.
 func Handler(env *Env, fns ...Function) (http.Handler, error) {
 	defer heap.Serve()
-	var missing []error
+	var unusable []error
 	for _, fn := range fns {
-		missing = append(missing, env.For(fn).missing())
+		unusable = append(unusable, env.For(fn).unusable())
 	}
-	if err := errors.Join(missing...); err != nil {
-		return nil, fmt.Errorf("settings are missing:\n%w", err)
+	if err := errors.Join(unusable...); err != nil {
+		return nil, fmt.Errorf("settings are missing or wrong:\n%w", err)
 	}
 	mux := http.NewServeMux()
 	alive := liveness{Release: env.Release()}

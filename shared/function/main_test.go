@@ -202,7 +202,7 @@ func TestMissingSettingsEndTheProcess(t *testing.T) {
 			if err := p.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 2 {
 				t.Errorf("exit: %v, want code 2", err)
 			}
-			if want := "settings are missing:\nworker: set WORK (what to do)\n"; p.errors.String() != want {
+			if want := "settings are missing or wrong:\nworker: set WORK (what to do)\n"; p.errors.String() != want {
 				t.Errorf("it says %q, want %q", p.errors, want)
 			}
 		})
@@ -227,7 +227,7 @@ func TestRunSaysByItsExitCodeHowItEnded(t *testing.T) {
 		code   int
 		log    string
 	}{
-		{"settings missing", t.Context(), worker, refuse, 2, "settings are missing"},
+		{"settings missing", t.Context(), worker, refuse, 2, "settings are missing or wrong"},
 		{"cannot listen", t.Context(), named(nothing), refuse, 1, "port taken\n"},
 		{"told to end", ended, named(nothing), block, 0, `"message":"stopped"`},
 	} {

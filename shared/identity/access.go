@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/devops-dashboard/dashboard/shared/fault"
 	"github.com/devops-dashboard/dashboard/shared/function"
+	"github.com/devops-dashboard/dashboard/shared/secrets"
 )
 
 // Access is what an access token says.
@@ -23,8 +25,7 @@ type Access struct {
 
 // Verifier checks access tokens with public keys.
 type Verifier struct {
-	text   string
-	keys   parsed
+	keys   source
 	parser *jwt.Parser
 }
 
@@ -33,35 +34,28 @@ type Verifier struct {
 func VerifierFor(env *function.Env) *Verifier {
 	return function.Shared(env, VerifyNeed, func() *Verifier {
 		return &Verifier{
-			text:   env.Setting(publicKeys),
-			keys:   parsed{parse: parsePublic},
+			keys:   source{secrets.For(env, publicKeys), parsed{parse: parsePublic}},
 			parser: accessForm.parser(env.Setting("ISSUER"), jwt.WithTimeFunc(env.Now), jwt.WithLeeway(leeway), jwt.WithIssuedAt(), jwt.WithExpirationRequired()),
 		}
 	})
 }
 
-func parsePublic(text string) (keyset, error) { return parseKeys(publicKeys, text, publicKey) }
-
 // Access returns what the token says, once its signature, its kind and its time
 // are proved. Its faults are "invalid_token", "token_expired", and an Unavailable
 // one if the keys cannot be used.
-func (v *Verifier) Access(text string) (Access, error) {
-	keys, err := v.keys.of(v.text)
-	if err != nil {
-		return Access{}, unusable(err)
-	}
+func (v *Verifier) Access(ctx context.Context, text string) (Access, error) {
 	c := &accessClaims{}
-	if err := accessForm.read(text, v.parser, keys, c); err != nil {
+	if err := accessForm.read(ctx, text, v.parser, &v.keys, c); err != nil {
 		return Access{}, refusal(err, c)
 	}
 	return c.access, nil
 }
 
 // PublicKeys returns the keys with which anybody can check access tokens.
-func (v *Verifier) PublicKeys() ([]PublicKey, error) {
-	keys, err := v.keys.of(v.text)
+func (v *Verifier) PublicKeys(ctx context.Context) ([]PublicKey, error) {
+	keys, err := v.keys.get(ctx)
 	if err != nil {
-		return nil, unusable(err)
+		return nil, err
 	}
 	var public []PublicKey
 	for _, k := range keys.order {
@@ -74,6 +68,9 @@ func (v *Verifier) PublicKeys() ([]PublicKey, error) {
 var worse = []error{jwt.ErrTokenInvalidIssuer, jwt.ErrTokenInvalidAudience, jwt.ErrTokenRequiredClaimMissing, jwt.ErrTokenUsedBeforeIssued}
 
 func refusal(err error, c *accessClaims) error {
+	if unproved := (*fault.Error)(nil); errors.As(err, &unproved) {
+		return unproved
+	}
 	is := func(target error) bool { return errors.Is(err, target) }
 	const remedy = " Get a new one from POST /api/auth/refresh, or sign in again."
 	if is(jwt.ErrTokenExpired) && !slices.ContainsFunc(worse, is) {

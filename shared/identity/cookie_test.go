@@ -3,6 +3,7 @@ package identity_test
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -96,7 +97,7 @@ func TestGrantEndsWithTheSession(t *testing.T) {
 		if err != nil || grant.ExpiresIn != test.in || grant.Generation != 4 {
 			t.Fatalf("%s left: %+v, %v", test.left, grant, err)
 		}
-		access, err := identitytest.Verifier(t, settings, noon).Access(grant.AccessToken)
+		access, err := identitytest.Verifier(t, settings, noon).Access(t.Context(), grant.AccessToken)
 		if err != nil || access.User != session.User || access.Session != session.ID || access.ExpiresAt != noon.Add(time.Duration(test.in)*time.Second) {
 			t.Errorf("%s left: %+v, %v", test.left, access, err)
 		}
@@ -115,7 +116,7 @@ func TestPublicKeys(t *testing.T) {
 	t.Parallel()
 	settings := identitytest.Settings(t)
 	token := strings.TrimPrefix(identitytest.Bearer(t, settings, uuid.New(), uuid.New(), noon), "Bearer ")
-	keys, err := identitytest.Verifier(t, settings, noon).PublicKeys()
+	keys, err := identitytest.Verifier(t, settings, noon).PublicKeys(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +124,7 @@ func TestPublicKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := identitytest.Verifier(t, map[string]string{"ACCESS_PUBLIC_KEYS": string(text)}, noon).Access(token); err != nil {
+	if _, err := identitytest.Verifier(t, map[string]string{"ACCESS_PUBLIC_KEYS": string(text)}, noon).Access(t.Context(), token); err != nil {
 		t.Errorf("%s: %v", text, err)
 	}
 }
@@ -144,13 +145,18 @@ func TestSignerWithUnusableKeys(t *testing.T) {
 			t.Errorf("%s: %+v, %v", setting, grant, err)
 		}
 	}
-	settings := identitytest.Settings(t)
+	f := newForger(t)
+	settings := maps.Clone(f.settings)
 	settings["REFRESH_KEYS"] = "{}"
-	if _, err := identitytest.Signer(t, settings).ReadRefresh(t.Context(), "x"); fault.From(err).Kind != fault.Unavailable {
+	if _, err := identitytest.Signer(t, settings).ReadRefresh(t.Context(), f.hs256(f.header("alg", "HS256", "typ", "rt+jwt", "kid", f.refreshID), refreshClaims())); fault.From(err).Kind != fault.Unavailable {
 		t.Errorf("reading: %v", err)
 	}
+	// What is no token of ours needs no key to be refused.
+	if _, err := identitytest.Signer(t, settings).ReadRefresh(t.Context(), "x"); fault.From(err).Code != "invalid_session" {
+		t.Errorf("reading junk: %v", err)
+	}
 	settings["ACCESS_PUBLIC_KEYS"] = "{}"
-	if _, err := identitytest.Verifier(t, settings, noon).PublicKeys(); fault.From(err).Kind != fault.Unavailable {
+	if _, err := identitytest.Verifier(t, settings, noon).PublicKeys(t.Context()); fault.From(err).Kind != fault.Unavailable {
 		t.Errorf("publishing: %v", err)
 	}
 }

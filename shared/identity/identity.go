@@ -34,15 +34,16 @@ const (
 )
 
 // VerifyNeed declares that a function checks access tokens. It brings public
-// keys only.
-var VerifyNeed = function.Need{Name: "identity", Settings: []function.Setting{
+// keys only. They may be a reference, as secrets may, so that a key is published
+// without a restart.
+var VerifyNeed = function.Need{Name: "identity", Check: checkPublic, Settings: []function.Setting{
 	{Name: "ISSUER", Default: "devops-dashboard", Doc: "the name of this installation in its tokens; tokens of another are refused"},
-	{Name: publicKeys, Doc: "the JWK set of public Ed25519 keys whose access tokens are accepted"},
+	{Name: publicKeys, Secret: true, Doc: "the JWK set of public Ed25519 keys whose access tokens are accepted"},
 }}
 
 // SignNeed declares that a function also makes tokens. A function that has it
 // has VerifyNeed too, so that no token is signed which nobody would accept.
-var SignNeed = function.Need{Name: "signing", Settings: []function.Setting{
+var SignNeed = function.Need{Name: "signing", Check: checkSecret, Settings: []function.Setting{
 	{Name: signingKeys, Secret: true, Doc: "the JWK set of private Ed25519 keys for access tokens; the first signs"},
 	{Name: refreshKeys, Secret: true, Doc: "the JWK set of secret keys (oct, 32 to 64 bytes) for refresh tokens; the first signs, all are accepted"},
 }}

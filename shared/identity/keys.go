@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -10,7 +11,6 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
-	"sync/atomic"
 )
 
 // A key set is the text of a JWK set (RFC 7517) as it stands in a setting.
@@ -43,36 +43,42 @@ type jwk struct {
 	kty, crv, x, d, k, kid, use, alg string
 }
 
-// parseKeys reads the set in the named setting, each key by one. The error names
-// the setting and the key at fault, and repeats nothing that may be secret.
-func parseKeys(setting, text string, one func(jwk) (key, error)) (keyset, error) {
-	fail := func(format string, args ...any) (keyset, error) {
-		return keyset{}, fmt.Errorf(setting+": "+format, args...)
-	}
-	if text == "" {
-		return fail("is not set")
+// parseKeys reads the set in the named setting, each key by one, and says all that
+// is wrong with it: each error names the setting and the key at fault, and repeats
+// nothing that may be secret. What is right is returned beside the errors.
+func parseKeys(setting, text string, one func(jwk) (key, error)) (set keyset, errs []error) {
+	fail := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf(setting+": "+format, args...))
 	}
 	var raw []json.RawMessage
-	if err := (object{"keys": &raw}).readWhole([]byte(text)); err != nil {
-		return fail("%w", err)
+	if text == "" {
+		fail("is not set")
+	} else if err := (object{"keys": &raw}).readWhole([]byte(text)); err != nil {
+		fail("%w", err)
+	} else if len(raw) == 0 || len(raw) > keysMost {
+		fail("has %d keys; give 1 to %d", len(raw), keysMost)
 	}
-	if len(raw) == 0 || len(raw) > keysMost {
-		return fail("has %d keys; give 1 to %d", len(raw), keysMost)
+	if errs != nil {
+		return keyset{}, errs
 	}
-	set := keyset{byID: make(map[string]key, len(raw))}
+	set.byID = make(map[string]key, len(raw))
 	for i, text := range raw {
 		k, err := parseKey(text, one)
 		if err != nil {
-			return fail("key %d: %w", i+1, err)
+			fail("key %d: %w", i+1, err)
+			continue
 		}
 		if _, twice := set.byID[k.id]; twice {
-			return fail("key %d: %s is in the set twice", i+1, k.id)
+			fail("key %d: %s is in the set twice", i+1, k.id)
+			continue
 		}
 		set.byID[k.id] = k
 		set.order = append(set.order, k)
+		if i == 0 {
+			set.first = k
+		}
 	}
-	set.first = set.order[0]
-	return set, nil
+	return set, errs
 }
 
 func parseKey(text []byte, one func(jwk) (key, error)) (key, error) {
@@ -100,12 +106,19 @@ func publicKey(j jwk) (key, error) {
 	if j.d != "" || j.k != "" {
 		return key{}, errors.New("holds a secret; this setting is for public keys and is not kept secret, so replace that key")
 	}
-	return verifying(j)
+	x, err := coordinate(j)
+	if err != nil {
+		return key{}, err
+	}
+	if err := provesSomething(x); err != nil {
+		return key{}, err
+	}
+	return key{id: j.thumbprint(), verifies: ed25519.PublicKey(x)}, nil
 }
 
 // privateKey reads an Ed25519 private key (RFC 8037).
 func privateKey(j jwk) (key, error) {
-	k, err := verifying(j)
+	x, err := coordinate(j)
 	if err != nil {
 		return key{}, err
 	}
@@ -116,21 +129,12 @@ func privateKey(j jwk) (key, error) {
 	if len(seed) != ed25519.SeedSize || guessable(seed) {
 		return key{}, fmt.Errorf(`its "d" is not %d random bytes`, ed25519.SeedSize)
 	}
-	private := ed25519.NewKeyFromSeed(seed)
-	if !private.Public().(ed25519.PublicKey).Equal(k.verifies) {
+	private := ed25519.NewKeyFromSeed(seed) // whose public half is a point that proves something
+	public := private.Public().(ed25519.PublicKey)
+	if !bytes.Equal(public, x) {
 		return key{}, errors.New(`its "x" does not belong to its "d"`)
 	}
-	k.signs = private
-	return k, nil
-}
-
-// verifying reads the public half of an Ed25519 key.
-func verifying(j jwk) (key, error) {
-	x, err := curvePoint(j)
-	if err != nil {
-		return key{}, err
-	}
-	return key{id: thumbprint(`{"crv":"Ed25519","kty":"OKP","x":"` + j.x + `"}`), verifies: ed25519.PublicKey(x)}, nil
+	return key{id: j.thumbprint(), verifies: public, signs: private}, nil
 }
 
 // secretKey reads a key for HMAC-SHA256.
@@ -145,7 +149,7 @@ func secretKey(j jwk) (key, error) {
 	if len(secret) < secretLeast || len(secret) > secretMost || guessable(secret) {
 		return key{}, fmt.Errorf(`its "k" is not %d to %d random bytes`, secretLeast, secretMost)
 	}
-	return key{id: thumbprint(`{"k":"` + j.k + `","kty":"oct"}`), verifies: secret, signs: secret}, nil
+	return key{id: j.thumbprint(), verifies: secret, signs: secret}, nil
 }
 
 // decode reads unpadded base64url in its one canonical form.
@@ -164,11 +168,19 @@ func guessable(b []byte) bool {
 	return len(slices.Compact(sorted)) < 16
 }
 
-// thumbprint is the start of the RFC 7638 thumbprint of a key, given its
-// required members in lexical order.
+// thumbprint is the start of the key's RFC 7638 thumbprint.
+func (j jwk) thumbprint() string {
+	if j.kty == "oct" {
+		return thumbprint(`{"k":"` + j.k + `","kty":"oct"}`)[:kidLength]
+	}
+	return thumbprint(`{"crv":"` + j.crv + `","kty":"` + j.kty + `","x":"` + j.x + `"}`)[:kidLength]
+}
+
+// thumbprint is the RFC 7638 thumbprint of a key, given its required members in
+// lexical order.
 func thumbprint(members string) string {
 	sum := sha256.Sum256([]byte(members))
-	return base64.RawURLEncoding.EncodeToString(sum[:])[:kidLength]
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // smallOrder are the y coordinates of the eight points under which one signature
@@ -181,9 +193,8 @@ var smallOrder = [][32]byte{
 	{0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a},
 }
 
-// curvePoint returns the public key of an OKP key, if it is a point of edwards25519
-// in its one encoding and not of small order.
-func curvePoint(j jwk) ([]byte, error) {
+// coordinate returns the public half of an OKP key, point or not.
+func coordinate(j jwk) ([]byte, error) {
 	if j.kty != "OKP" || j.crv != "Ed25519" || j.k != "" || j.alg != "" && j.alg != "EdDSA" {
 		return nil, errors.New(`is not an Ed25519 key: "kty" must be "OKP" and "crv" "Ed25519"`)
 	}
@@ -194,27 +205,42 @@ func curvePoint(j jwk) ([]byte, error) {
 	if len(x) != ed25519.PublicKeySize {
 		return nil, fmt.Errorf(`its "x" is not %d bytes`, ed25519.PublicKeySize)
 	}
+	return x, nil
+}
+
+// provesSomething checks that a public key is a point of edwards25519 in its one
+// encoding and not of small order.
+func provesSomething(x []byte) error {
 	y := [32]byte(x)
 	y[31] &= 0x7f
 	if slices.Contains(smallOrder, y) {
-		return nil, errors.New(`its "x" is a point of small order, which proves nothing`)
+		return errors.New(`its "x" is a point of small order, which proves nothing`)
 	}
 	if !onCurve(y) {
-		return nil, errors.New(`its "x" is not a point of the curve`)
+		return errors.New(`its "x" is not a point of the curve`)
 	}
-	return x, nil
+	return nil
+}
+
+// curveD is the d of the curve, -121665/121666 modulo p, big-endian: at each
+// start the division would cost more than the rest of the check.
+var curveD = [32]byte{
+	0x52, 0x03, 0x6c, 0xee, 0x2b, 0x6f, 0xfe, 0x73, 0x8c, 0xc7, 0x40, 0x79, 0x77, 0x79, 0xe8, 0x98,
+	0x00, 0x70, 0x0a, 0x4d, 0x41, 0x41, 0xd8, 0xab, 0x75, 0xeb, 0x4d, 0xca, 0x13, 0x59, 0x78, 0xa3,
+}
+
+func fieldOrder() *big.Int {
+	return new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 255), big.NewInt(19))
 }
 
 // onCurve tells whether some x has -x²+y² = 1+dx²y² modulo p = 2²⁵⁵-19, that is,
 // whether (y²-1)/(dy²+1) is a square, and whether y is below p.
 func onCurve(y [32]byte) bool {
 	slices.Reverse(y[:])
-	p := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 255), big.NewInt(19))
-	n := new(big.Int).SetBytes(y[:])
+	p, n, d := fieldOrder(), new(big.Int).SetBytes(y[:]), new(big.Int).SetBytes(curveD[:])
 	if n.Cmp(p) >= 0 {
 		return false
 	}
-	d := new(big.Int).Mul(big.NewInt(-121665), new(big.Int).ModInverse(big.NewInt(121666), p))
 	square := new(big.Int).Mul(n, n)
 	over := new(big.Int).Sub(square, big.NewInt(1))
 	under := new(big.Int).Add(square.Mul(square, d), big.NewInt(1))
@@ -251,27 +277,4 @@ func NewKeys() map[string]string {
 		signingKeys: set(`"kty":"OKP","crv":"Ed25519","x":"` + x + `","d":"` + encode(seed) + `"`),
 		refreshKeys: set(`"kty":"oct","k":"` + encode(secret) + `"`),
 	}
-}
-
-// parsed remembers what a setting's text was parsed to until the text changes,
-// as a secret's does when it is rotated.
-type parsed struct {
-	parse func(text string) (keyset, error)
-	last  atomic.Pointer[parsing]
-}
-
-type parsing struct {
-	text string
-	set  keyset
-	err  error
-}
-
-func (p *parsed) of(text string) (keyset, error) {
-	last := p.last.Load()
-	if last == nil || last.text != text {
-		last = &parsing{text: text}
-		last.set, last.err = p.parse(text)
-		p.last.Store(last)
-	}
-	return last.set, last.err
 }

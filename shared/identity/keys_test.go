@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
+	"math/big"
 	"strings"
 	"testing"
 )
@@ -176,6 +177,11 @@ func TestSmallOrder(t *testing.T) {
 
 func TestOnCurve(t *testing.T) {
 	t.Parallel()
+	p := fieldOrder()
+	d := new(big.Int).Mul(big.NewInt(-121665), new(big.Int).ModInverse(big.NewInt(121666), p))
+	if new(big.Int).SetBytes(curveD[:]).Cmp(d.Mod(d, p)) != 0 {
+		t.Errorf("d is %x", d)
+	}
 	on := 0
 	for i := range 256 {
 		y := [32]byte{byte(i), 7}
@@ -276,4 +282,16 @@ func FuzzObject(f *testing.F) {
 			t.Errorf("%q is %q, %d to us and %+v, %v to encoding/json", text, s, n, lax, err)
 		}
 	})
+}
+
+// The check is part of every start.
+func BenchmarkCheck(b *testing.B) {
+	keys := NewKeys()
+	setting := func(name string) string { return keys[name] }
+	b.ReportAllocs()
+	for b.Loop() {
+		if errs := append(checkPublic(setting), checkSecret(setting)...); errs != nil {
+			b.Fatal(errs)
+		}
+	}
 }

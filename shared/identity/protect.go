@@ -23,7 +23,7 @@ func Protect(api *httpapi.API, env *function.Env) {
 		if err != nil {
 			return nil, err
 		}
-		access, err := verifier.Access(token)
+		access, err := verifier.Access(ctx.Context(), token)
 		if err != nil {
 			return nil, err
 		}

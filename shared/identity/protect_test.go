@@ -17,6 +17,7 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
 	"github.com/devops-dashboard/dashboard/shared/identity"
 	"github.com/devops-dashboard/dashboard/shared/identity/identitytest"
+	"github.com/devops-dashboard/dashboard/shared/secrets/secretstest"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -29,8 +30,9 @@ type whoami struct {
 	}
 }
 
-// protected serves one Bearer route with the public keys in settings.
-func protected(t *testing.T, settings map[string]string) http.Handler {
+// protected serves one Bearer route with the public keys in settings. What share
+// does to the process comes first.
+func protected(t testing.TB, settings map[string]string, share ...func(*function.Env)) http.Handler {
 	t.Helper()
 	// Only what VerifyNeed brings: a function that checks tokens makes none.
 	public := map[string]string{"ACCESS_PUBLIC_KEYS": settings["ACCESS_PUBLIC_KEYS"]}
@@ -38,6 +40,10 @@ func protected(t *testing.T, settings map[string]string) http.Handler {
 		value, ok := public[name]
 		return value, ok
 	})
+	for _, share := range share {
+		share(env)
+	}
+	t.Cleanup(func() { _ = env.Stop(context.Background()) })
 	handler, err := function.Handler(env, function.Function{
 		Name: "whoami", Needs: []function.Need{identity.VerifyNeed},
 		Routes: func(api *httpapi.API, env *function.Env) {
@@ -131,7 +137,9 @@ func TestProtectRefuses(t *testing.T) {
 func TestProtectWithoutUsableKeysIsUnavailable(t *testing.T) {
 	t.Parallel()
 	settings := identitytest.Settings(t)
-	w := ask(protected(t, map[string]string{"ACCESS_PUBLIC_KEYS": settings["ACCESS_SIGNING_KEYS"]}),
+	manager := secretstest.New(t)
+	reference := manager.Put("public", settings["ACCESS_SIGNING_KEYS"])
+	w := ask(protected(t, map[string]string{"ACCESS_PUBLIC_KEYS": reference}, manager.Serve),
 		identitytest.Bearer(t, settings, uuid.New(), uuid.New(), noon))
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
 		t.Errorf("status %d, body %s", w.Code, w.Body)

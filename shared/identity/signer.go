@@ -2,7 +2,7 @@ package identity
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -17,15 +17,9 @@ import (
 type Signer struct {
 	issuer   string
 	verifier *Verifier
-	access   secret
-	refresh  secret
+	access   source
+	refresh  source
 	parser   *jwt.Parser
-}
-
-// secret is a key set in a secret setting.
-type secret struct {
-	value *secrets.Value
-	keys  parsed
 }
 
 // SignerFor returns the process's signer. It reads its keys at the first token.
@@ -36,26 +30,11 @@ func SignerFor(env *function.Env) *Signer {
 		return &Signer{
 			issuer:   issuer,
 			verifier: verifier,
-			access:   secret{secrets.For(env, signingKeys), parsed{parse: parsePrivate}},
-			refresh:  secret{secrets.For(env, refreshKeys), parsed{parse: parseSecret}},
+			access:   source{secrets.For(env, signingKeys), parsed{parse: parsePrivate}},
+			refresh:  source{secrets.For(env, refreshKeys), parsed{parse: parseSecret}},
 			parser:   refreshForm.parser(issuer),
 		}
 	})
-}
-
-func parsePrivate(text string) (keyset, error) { return parseKeys(signingKeys, text, privateKey) }
-func parseSecret(text string) (keyset, error)  { return parseKeys(refreshKeys, text, secretKey) }
-
-func (s *secret) get(ctx context.Context) (keyset, error) {
-	text, err := s.value.Get(ctx)
-	if err != nil {
-		return keyset{}, err
-	}
-	keys, err := s.keys.of(text)
-	if err != nil {
-		return keyset{}, unusable(err)
-	}
-	return keys, nil
 }
 
 // Session is the row of a session as of Now: what both its tokens are made from.
@@ -110,12 +89,10 @@ func (s *Signer) Access(ctx context.Context, a Access) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	public, err := s.verifier.keys.of(s.verifier.text)
-	if err != nil {
-		return "", unusable(err)
-	}
-	if _, published := public.byID[keys.first.id]; !published {
-		return "", unusable(fmt.Errorf("%s: the first key, %s, is not in %s: publish a key everywhere before it signs", signingKeys, keys.first.id, publicKeys))
+	if _, published, err := s.verifier.keys.named(ctx, keys.first.id); err != nil {
+		return "", err
+	} else if !published {
+		return "", unusable(unpublished(keys.first))
 	}
 	return accessForm.sign(keys.first, &claims{
 		Issuer: s.issuer, Audience: accessForm.audience, User: a.User.String(), Session: a.Session.String(),
@@ -142,12 +119,11 @@ func (s *Signer) Refresh(ctx context.Context, r Refresh) (string, error) {
 // are proved; whether it is still good is for the session's row to say. Its
 // faults are "invalid_session", and an Unavailable one if the keys cannot be used.
 func (s *Signer) ReadRefresh(ctx context.Context, text string) (Refresh, error) {
-	keys, err := s.refresh.get(ctx)
-	if err != nil {
-		return Refresh{}, err
-	}
 	c := &refreshClaims{}
-	if err := refreshForm.read(text, s.parser, keys, c); err != nil {
+	if err := refreshForm.read(ctx, text, s.parser, &s.refresh, c); err != nil {
+		if unproved := (*fault.Error)(nil); errors.As(err, &unproved) {
+			return Refresh{}, unproved
+		}
 		return Refresh{}, fault.New(fault.Unauthenticated, "invalid_session", "The refresh token in the session cookie "+reason(err)+". Sign in.")
 	}
 	return c.refresh, nil

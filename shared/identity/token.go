@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"strings"
@@ -42,8 +43,10 @@ func (f form) sign(k key, claims jwt.Claims) (string, error) {
 
 // read checks text from the cheapest test to the dearest and fills claims, which
 // read themselves strictly. What golang-jwt leaves open is closed here: length,
-// line breaks in base64, and every header but alg, kid and typ.
-func (f form) read(text string, parser *jwt.Parser, keys keyset, claims jwt.Claims) error {
+// line breaks in base64, and every header but alg, kid and typ. Keys are asked for
+// last, so that nothing but a well-formed header has Secret Manager read; where
+// they cannot be used the error is a fault, and otherwise it is about the token.
+func (f form) read(ctx context.Context, text string, parser *jwt.Parser, keys *source, claims jwt.Claims) error {
 	if len(text) > f.most {
 		return flaw(fmt.Sprintf("is longer than the %d bytes that it may have", f.most))
 	}
@@ -54,7 +57,10 @@ func (f form) read(text string, parser *jwt.Parser, keys keyset, claims jwt.Clai
 	if err != nil {
 		return err
 	}
-	k, ok := keys.byID[id]
+	k, ok, err := keys.named(ctx, id)
+	if err != nil {
+		return err
+	}
 	if !ok {
 		return flaw("is signed with a key that is not in use here")
 	}

@@ -38,7 +38,13 @@ type forger struct {
 
 func newForger(t testing.TB) forger {
 	t.Helper()
-	f := forger{settings: identitytest.Settings(t)}
+	return newForgerOf(t, identitytest.Settings(t))
+}
+
+// newForgerOf returns a forger who has stolen the keys in settings.
+func newForgerOf(t testing.TB, settings map[string]string) forger {
+	t.Helper()
+	f := forger{settings: settings}
 	member := func(setting, name string) string {
 		var set struct{ Keys []map[string]string }
 		if err := json.Unmarshal([]byte(f.settings[setting]), &set); err != nil {
@@ -138,7 +144,7 @@ func TestAccessTokenSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := identitytest.Verifier(t, f.settings, noon).Access(token); err != nil || got != want {
+	if got, err := identitytest.Verifier(t, f.settings, noon).Access(t.Context(), token); err != nil || got != want {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
 	}
 	var header map[string]string
@@ -165,7 +171,7 @@ func TestAccessTokenRefused(t *testing.T) {
 		f.eddsa(f.header(), accessClaims("iat", fmt.Sprint(noon.Unix()+29), "exp", fmt.Sprint(noon.Unix()+60))),
 		f.eddsa(f.header(), accessClaims("iat", fmt.Sprint(noon.Unix()-900), "exp", fmt.Sprint(noon.Unix()-29))),
 	} {
-		if _, err := verifier.Access(accepted); err != nil {
+		if _, err := verifier.Access(t.Context(), accepted); err != nil {
 			t.Errorf("%s: %v", accepted, err)
 		}
 	}
@@ -279,7 +285,7 @@ func TestAccessTokenRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := verifier.Access(test.token)
+			got, err := verifier.Access(t.Context(), test.token)
 			refused(t, err, "invalid_token", test.detail)
 			if got != (identity.Access{}) {
 				t.Errorf("it says %+v", got)
@@ -287,7 +293,7 @@ func TestAccessTokenRefused(t *testing.T) {
 		})
 	}
 	for expired, token := range map[string]string{"2026-03-01T11:59:30Z": at(-900, -30), "2025-03-01T12:15:00Z": at(-365*86400, -365*86400+900)} {
-		_, err := verifier.Access(token)
+		_, err := verifier.Access(t.Context(), token)
 		refused(t, err, "token_expired", expired)
 	}
 }
@@ -404,11 +410,11 @@ func TestIssuersDoNotMix(t *testing.T) {
 	settings := identitytest.Settings(t)
 	settings["ISSUER"] = "staging"
 	token := strings.TrimPrefix(identitytest.Bearer(t, settings, uuid.New(), uuid.New(), noon), "Bearer ")
-	if _, err := identitytest.Verifier(t, settings, noon).Access(token); err != nil {
+	if _, err := identitytest.Verifier(t, settings, noon).Access(t.Context(), token); err != nil {
 		t.Error(err)
 	}
 	delete(settings, "ISSUER")
-	_, err := identitytest.Verifier(t, settings, noon).Access(token)
+	_, err := identitytest.Verifier(t, settings, noon).Access(t.Context(), token)
 	refused(t, err, "invalid_token", "another installation")
 }
 
@@ -423,7 +429,7 @@ func FuzzTokens(f *testing.F) {
 	}
 	verifier, signer := identitytest.Verifier(f, forge.settings, noon), identitytest.Signer(f, forge.settings)
 	f.Fuzz(func(t *testing.T, text string) {
-		if _, err := verifier.Access(text); err == nil && text != access {
+		if _, err := verifier.Access(t.Context(), text); err == nil && text != access {
 			t.Errorf("accepted as an access token: %q", text)
 		}
 		if _, err := signer.ReadRefresh(context.Background(), text); err == nil && text != refresh {
@@ -438,7 +444,7 @@ func BenchmarkAccess(b *testing.B) {
 	verifier := identitytest.Verifier(b, settings, noon)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := verifier.Access(token); err != nil {
+		if _, err := verifier.Access(b.Context(), token); err != nil {
 			b.Fatal(err)
 		}
 	}
