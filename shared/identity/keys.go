@@ -3,7 +3,6 @@ package identity
 import (
 	"bytes"
 	"crypto/ed25519"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -261,20 +260,4 @@ type PublicKey struct {
 func (k key) public() PublicKey {
 	x := base64.RawURLEncoding.EncodeToString(k.verifies.(ed25519.PublicKey))
 	return PublicKey{KeyType: "OKP", Curve: "Ed25519", X: x, ID: k.id, Use: "sig", Algorithm: "EdDSA"}
-}
-
-// NewKeys returns fresh keys as the values of the settings that hold them, by
-// the settings' names.
-func NewKeys() map[string]string {
-	seed, secret := make([]byte, ed25519.SeedSize), make([]byte, secretLeast)
-	_, _ = rand.Read(seed) // never fails since Go 1.24
-	_, _ = rand.Read(secret)
-	encode := base64.RawURLEncoding.EncodeToString
-	x := encode(ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey))
-	set := func(members string) string { return `{"keys":[{` + members + `}]}` }
-	return map[string]string{
-		publicKeys:  set(`"kty":"OKP","crv":"Ed25519","x":"` + x + `"`),
-		signingKeys: set(`"kty":"OKP","crv":"Ed25519","x":"` + x + `","d":"` + encode(seed) + `"`),
-		refreshKeys: set(`"kty":"oct","k":"` + encode(secret) + `"`),
-	}
 }
