@@ -21,7 +21,7 @@ import (
 )
 
 // sent returns what a route reads of a request with these Cookie headers.
-func sent(t *testing.T, headers ...string) identity.CookieInput {
+func sent(t testing.TB, headers ...string) identity.CookieInput {
 	t.Helper()
 	mux := http.NewServeMux()
 	var got identity.CookieInput
@@ -159,4 +159,42 @@ func TestSignerWithUnusableKeys(t *testing.T) {
 	if _, err := identitytest.Verifier(t, settings, noon).PublicKeys(t.Context()); fault.From(err).Kind != fault.Unavailable {
 		t.Errorf("publishing: %v", err)
 	}
+}
+
+// Whatever stands in the header, a session is known by one token of ours, under
+// the one name, and by nothing else.
+func FuzzCookie(f *testing.F) {
+	settings := identitytest.Settings(f)
+	signer := identitytest.Signer(f, settings)
+	session := uuid.New()
+	good, err := signer.Refresh(f.Context(), identity.Refresh{ID: uuid.New(), User: uuid.New(), Session: session, IssuedAt: noon, ExpiresAt: noon.Add(time.Hour)})
+	if err != nil {
+		f.Fatal(err)
+	}
+	named := "__Host-dd_rt=" + good
+	for _, seed := range []string{named, "a=1; " + named + "; b=2", "__host-dd_rt=" + good, named + "; " + named, `__Host-dd_rt="` + good + `"`, " " + named, "__Host-dd_rt", "__Host-dd_rt=", "=" + good, ";", "", "__Host-dd_rt=" + strings.Repeat(".", 5000), "__Host-dd_rt=\xff"} {
+		f.Add(seed, "")
+	}
+	f.Add(named, named)
+	f.Add("a=1", named)
+	f.Fuzz(func(t *testing.T, value, second string) {
+		in := sent(t, value, second)
+		token, err := in.Token()
+		if err != nil {
+			if code := fault.From(err).Code; code != "no_session" && code != "invalid_session" {
+				t.Errorf("%q, %q: %v", value, second, err)
+			}
+		} else if _, err := signer.ReadRefresh(t.Context(), token); (err == nil) != (token == good) || !strings.Contains(value+" "+second, "__Host-dd_rt") {
+			t.Errorf("%q, %q hold %q: %v", value, second, token, err)
+		}
+		sessions, err := in.Sessions(t.Context(), signer)
+		if err != nil || len(sessions) > strings.Count(value+second, good) {
+			t.Errorf("%q, %q are of %v, %v", value, second, sessions, err)
+		}
+		for _, s := range sessions {
+			if s != session {
+				t.Errorf("%q, %q are of the session %s", value, second, s)
+			}
+		}
+	})
 }

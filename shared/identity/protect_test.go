@@ -98,17 +98,22 @@ func TestProtectRefuses(t *testing.T) {
 		code, challenge string
 		detail          string
 	}{
-		"nothing":           {nil, "no_token", plain, "/api/auth/login"},
-		"an empty header":   {[]string{""}, "no_token", plain, "/api/auth/login"},
-		"another scheme":    {[]string{"Basic dTpw"}, "no_token", plain, "/api/auth/login"},
-		"no token":          {[]string{"Bearer"}, "invalid_token", refused, "three parts"},
-		"no token, a space": {[]string{"Bearer "}, "invalid_token", refused, "three parts"},
-		"the scheme twice":  {[]string{"Bearer " + strings.ToLower(good[:7]) + good[7:]}, "invalid_token", refused, "three parts"},
-		"two headers":       {[]string{good, good}, "invalid_token", refused, "several"},
-		"two tokens":        {[]string{good + ", " + good}, "invalid_token", refused, "three parts"},
-		"junk":              {[]string{"Bearer junk"}, "invalid_token", refused, "three parts"},
-		"absurdly long":     {[]string{"Bearer " + strings.Repeat("a", 1<<20)}, "invalid_token", refused, "2048 bytes"},
-		"a million dots":    {[]string{"Bearer " + strings.Repeat(".", 1<<20)}, "invalid_token", refused, "2048 bytes"},
+		"nothing":                {nil, "no_token", plain, "/api/auth/login"},
+		"an empty header":        {[]string{""}, "no_token", plain, "/api/auth/login"},
+		"another scheme":         {[]string{"Basic dTpw"}, "no_token", plain, "/api/auth/login"},
+		"no token":               {[]string{"Bearer"}, "invalid_token", refused, "three parts"},
+		"no token, a space":      {[]string{"Bearer "}, "invalid_token", refused, "three parts"},
+		"the scheme twice":       {[]string{"Bearer " + strings.ToLower(good[:7]) + good[7:]}, "invalid_token", refused, "three parts"},
+		"two headers":            {[]string{good, good}, "invalid_token", refused, "several"},
+		"two schemes":            {[]string{"Basic dTpw", good}, "invalid_token", refused, "several"},
+		"twice the same, later":  {[]string{good, ""}, "invalid_token", refused, "several"},
+		"the scheme alone twice": {[]string{"Bearer bearer"}, "invalid_token", refused, "three parts"},
+		"a tab for the space":    {[]string{strings.Replace(good, " ", "\t", 1)}, "no_token", plain, "/api/auth/login"},
+		"a space after":          {[]string{good + " "}, "invalid_token", refused, "three parts"},
+		"two tokens":             {[]string{good + ", " + good}, "invalid_token", refused, "three parts"},
+		"junk":                   {[]string{"Bearer junk"}, "invalid_token", refused, "three parts"},
+		"absurdly long":          {[]string{"Bearer " + strings.Repeat("a", 1<<20)}, "invalid_token", refused, "2048 bytes"},
+		"a million dots":         {[]string{"Bearer " + strings.Repeat(".", 1<<20)}, "invalid_token", refused, "2048 bytes"},
 		"expired": {[]string{identitytest.Bearer(t, settings, uuid.New(), uuid.New(), noon.Add(-time.Hour))},
 			"token_expired", refused, "2026-03-01T11:15:00Z"},
 		"of other keys": {[]string{identitytest.Bearer(t, identitytest.Settings(t), uuid.New(), uuid.New(), noon)},
@@ -147,4 +152,30 @@ func TestProtectWithoutUsableKeysIsUnavailable(t *testing.T) {
 	if strings.Contains(w.Body.String(), "ACCESS_PUBLIC_KEYS") {
 		t.Errorf("the answer tells how we are set up: %s", w.Body)
 	}
+}
+
+// Whatever stands in the header, a caller is known by one token of ours, after
+// the one scheme, and by nothing else.
+func FuzzAuthorization(f *testing.F) {
+	settings := identitytest.Settings(f)
+	good := identitytest.Bearer(f, settings, uuid.New(), uuid.New(), noon)
+	token := strings.TrimPrefix(good, "Bearer ")
+	for _, seed := range []string{good, "bearer " + token, "Bearer  " + token, "Bearer bearer " + token, "Bearer\t" + token, good + ", " + good, "Bearer", "", " " + good, good + " ", "Basic dTpw", "Bearer " + strings.Repeat(".", 5000), "\xff " + token} {
+		f.Add(seed, "")
+	}
+	f.Add(good, good)
+	f.Add("", good)
+	handler := protected(f, settings)
+	f.Fuzz(func(t *testing.T, value, second string) {
+		headers := []string{value}
+		if second != "" {
+			headers = append(headers, second)
+		}
+		w := ask(handler, headers...)
+		scheme, rest, _ := strings.Cut(value, " ")
+		ours := second == "" && strings.EqualFold(scheme, "Bearer") && strings.TrimLeft(rest, " ") == token
+		if want := map[bool]int{true: http.StatusOK, false: http.StatusUnauthorized}[ours]; w.Code != want {
+			t.Errorf("%q: status %d, want %d", headers, w.Code, want)
+		}
+	})
 }
