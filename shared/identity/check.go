@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -20,9 +21,10 @@ func checkPublic(setting func(string) string) []error {
 }
 
 // checkSecret names all that is wrong with the keys that sign, by themselves and
-// beside the public ones.
+// beside the public ones. Only that a private key fits its public half is left to
+// the first use.
 func checkSecret(setting func(string) string) []error {
-	private, errs := given(setting, signingKeys, privateKey)
+	private, errs := given(setting, signingKeys, sealedKey)
 	secret, more := given(setting, refreshKeys, secretKey)
 	errs = append(errs, more...)
 	public, _ := given(setting, publicKeys, halfKey)
@@ -54,11 +56,11 @@ func halfKey(j jwk) (key, error) {
 	return key{id: j.thumbprint(), verifies: ed25519.PublicKey(x)}, err
 }
 
-// holds tells whether a secret is a half of an Ed25519 key.
+// holds tells whether a secret is a half of a sealed key, or of a half one.
 func (k key) holds(other key) bool {
-	secret, public := k.signs.([]byte), other.verifies.(ed25519.PublicKey)
-	private, _ := other.signs.(ed25519.PrivateKey)
-	return string(secret) == string(public) || private != nil && string(secret) == string(private.Seed())
+	secret := k.signs.([]byte)
+	private, _ := other.signs.([]byte)
+	return bytes.Equal(secret, private) || bytes.Equal(secret, other.verifies.(ed25519.PublicKey))
 }
 
 func unpublished(k key) error {

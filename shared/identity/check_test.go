@@ -87,6 +87,10 @@ func TestUnusableKeysKeepAProcessFromStarting(t *testing.T) {
 			[]string{"f: ACCESS_PUBLIC_KEYS: key 1: holds a secret", "f: ACCESS_SIGNING_KEYS: is not a JSON object", "f: REFRESH_KEYS: key 1: its \"k\""}},
 		"unpublished beside a bad one": {map[string]string{"ACCESS_PUBLIC_KEYS": join(other["ACCESS_PUBLIC_KEYS"], `{"keys":[{"kty":"RSA"}]}`)},
 			[]string{"f: ACCESS_PUBLIC_KEYS: key 2: is not an Ed25519 key", "f: ACCESS_SIGNING_KEYS: the first key, "}},
+		"the first one bad": {map[string]string{"ACCESS_SIGNING_KEYS": join(`{"keys":[{"kty":"RSA"}]}`, other["ACCESS_SIGNING_KEYS"])},
+			[]string{"f: ACCESS_SIGNING_KEYS: key 1: is not an Ed25519 key"}},
+		"weak, and not published": {map[string]string{"ACCESS_SIGNING_KEYS": join(other["ACCESS_SIGNING_KEYS"], `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"`+private["x"]+`","d":"`+encode(make([]byte, 32))+`"}]}`)},
+			[]string{"f: ACCESS_SIGNING_KEYS: key 2: its \"d\" is not 32 random bytes", "f: ACCESS_SIGNING_KEYS: the first key, "}},
 		// Nobody reads these before they are needed.
 		"references": {map[string]string{"ACCESS_PUBLIC_KEYS": "sm://a", "ACCESS_SIGNING_KEYS": "sm://b", "REFRESH_KEYS": "sm://c"}, nil},
 		"some":       {map[string]string{"ACCESS_PUBLIC_KEYS": "sm://a", "REFRESH_KEYS": weak}, []string{"f: REFRESH_KEYS: key 1: its \"k\""}},

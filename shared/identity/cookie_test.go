@@ -132,17 +132,19 @@ func TestPublicKeys(t *testing.T) {
 // A key that nobody knows yet must not sign, and neither key may be unusable.
 func TestSignerWithUnusableKeys(t *testing.T) {
 	t.Parallel()
-	for setting, text := range map[string]string{
-		"ACCESS_SIGNING_KEYS": identity.NewKeys()["ACCESS_SIGNING_KEYS"],
-		"ACCESS_PUBLIC_KEYS":  "{}",
-		"REFRESH_KEYS":        "",
+	own, other := members(t, identity.NewKeys()["ACCESS_SIGNING_KEYS"], 0), members(t, identity.NewKeys()["ACCESS_SIGNING_KEYS"], 0)
+	for _, test := range []struct{ setting, text string }{
+		{"ACCESS_SIGNING_KEYS", identity.NewKeys()["ACCESS_SIGNING_KEYS"]},
+		{"ACCESS_SIGNING_KEYS", `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"` + own["x"] + `","d":"` + other["d"] + `"}]}`},
+		{"ACCESS_PUBLIC_KEYS", "{}"},
+		{"REFRESH_KEYS", ""},
 	} {
 		settings := identitytest.Settings(t)
-		settings[setting] = text
+		settings[test.setting] = test.text
 		session := identity.Session{ID: uuid.New(), User: uuid.New(), Token: uuid.New(), IssuedAt: noon, ExpiresAt: noon.Add(time.Hour), AbsoluteExpiresAt: noon.Add(time.Hour), Now: noon}
 		grant, err := identitytest.Signer(t, settings).Grant(t.Context(), session)
 		if f := fault.From(err); grant != (identity.Grant{}) || f.Kind != fault.Unavailable || f.Code != "keys_unusable" || f.RetryAfter == 0 {
-			t.Errorf("%s: %+v, %v", setting, grant, err)
+			t.Errorf("%s: %+v, %v", test.setting, grant, err)
 		}
 	}
 	f := newForger(t)

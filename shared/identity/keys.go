@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
@@ -117,6 +116,21 @@ func publicKey(j jwk) (key, error) {
 
 // privateKey reads an Ed25519 private key (RFC 8037).
 func privateKey(j jwk) (key, error) {
+	k, err := sealedKey(j)
+	if err != nil {
+		return key{}, err
+	}
+	private := ed25519.NewKeyFromSeed(k.signs.([]byte)) // whose public half is a point that proves something
+	if !private.Public().(ed25519.PublicKey).Equal(k.verifies) {
+		return key{}, errors.New(`its "x" does not belong to its "d"`)
+	}
+	k.signs = private
+	return k, nil
+}
+
+// sealedKey reads a private key without computing with it: the first computation
+// takes longer than all the rest that is checked at a start. It signs nothing.
+func sealedKey(j jwk) (key, error) {
 	x, err := coordinate(j)
 	if err != nil {
 		return key{}, err
@@ -128,12 +142,7 @@ func privateKey(j jwk) (key, error) {
 	if len(seed) != ed25519.SeedSize || guessable(seed) {
 		return key{}, fmt.Errorf(`its "d" is not %d random bytes`, ed25519.SeedSize)
 	}
-	private := ed25519.NewKeyFromSeed(seed) // whose public half is a point that proves something
-	public := private.Public().(ed25519.PublicKey)
-	if !bytes.Equal(public, x) {
-		return key{}, errors.New(`its "x" does not belong to its "d"`)
-	}
-	return key{id: j.thumbprint(), verifies: public, signs: private}, nil
+	return key{id: j.thumbprint(), verifies: ed25519.PublicKey(x), signs: seed}, nil
 }
 
 // secretKey reads a key for HMAC-SHA256.

@@ -284,23 +284,35 @@ func TestTheFirstReadEndsWithItsCaller(t *testing.T) {
 	t.Parallel()
 	w := open(t, "")
 	hold := w.manager.Hold()
-	ctx, cancel := context.WithCancel(t.Context())
-	failed := make(chan error)
-	get := func() {
-		_, err := w.Get(ctx)
-		failed <- err
+	get := func() (cancel func(), failed chan error) {
+		ctx, cancel := context.WithCancel(t.Context())
+		failed = make(chan error)
+		go func() {
+			_, err := w.Get(ctx)
+			failed <- err
+		}()
+		return cancel, failed
 	}
-	go get()
-	if most := <-hold.Asked; most <= secrets.AgainTime || most > secrets.FirstTime {
-		t.Errorf("the first caller may wait for %s", most)
-	}
-	go get() // waits for the first
-	cancel()
-	for range 2 {
+	wantAway := func(failed chan error) {
+		t.Helper()
 		if err := <-failed; fault.From(err).Kind != fault.Unavailable || !strings.Contains(err.Error(), "KEY") {
 			t.Errorf("got %v", err)
 		}
 	}
+	leave, reading := get()
+	if most := <-hold.Asked; most <= secrets.AgainTime || most > secrets.FirstTime {
+		t.Errorf("the first caller may wait for %s", most)
+	}
+	leaveToo, waiting := get()
+	leaveToo()
+	wantAway(waiting)
+	select {
+	case err := <-reading:
+		t.Errorf("one caller waited for another, who had %v", err)
+	default:
+	}
+	leave()
+	wantAway(reading)
 	hold.Release()
 	w.want(t, "first")
 }

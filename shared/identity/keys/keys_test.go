@@ -51,7 +51,7 @@ func TestARotation(t *testing.T) {
 	}
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	var tokens, cookies []string
-	make := func() {
+	issue := func() {
 		t.Helper()
 		tokens = append(tokens, strings.TrimPrefix(identitytest.Bearer(t, settings(), uuid.New(), uuid.New(), now), "Bearer "))
 		cookie, err := identitytest.Signer(t, settings()).Refresh(t.Context(), identity.Refresh{ID: uuid.New(), User: uuid.New(), Session: uuid.New(), IssuedAt: now, ExpiresAt: now.Add(time.Hour)})
@@ -70,7 +70,7 @@ func TestARotation(t *testing.T) {
 			}
 		}
 	}
-	make()
+	issue()
 
 	oldAccess, oldRefresh := list(t, access, "access")[0], list(t, refresh, "refresh")[0]
 	access, said = run(t, access, "publish", "access")
@@ -81,7 +81,7 @@ func TestARotation(t *testing.T) {
 	refresh, _ = run(t, refresh, "publish", "refresh")
 	newRefresh := list(t, refresh, "refresh")[1]
 	public, _ = run(t, access, "public", "access")
-	make()
+	issue()
 	accepted(true, true)
 
 	access, said = run(t, access, "sign", "access", newAccess)
@@ -95,7 +95,7 @@ func TestARotation(t *testing.T) {
 	if _, said := run(t, refresh, "sign", "refresh", newRefresh); said != newRefresh+" signs already.\n" {
 		t.Errorf("it says %s", said)
 	}
-	make()
+	issue()
 	accepted(true, true, true)
 
 	access, said = run(t, access, "retire", "access", oldAccess)
@@ -104,7 +104,7 @@ func TestARotation(t *testing.T) {
 	}
 	refresh, _ = run(t, refresh, "retire", "refresh", oldRefresh)
 	public, _ = run(t, access, "public", "access")
-	make()
+	issue()
 	accepted(false, false, true, true)
 }
 
