@@ -215,7 +215,7 @@ var (
 		"google.golang.org/grpc", "google.golang.org/protobuf",
 	}
 	links = map[string][]string{
-		"auth":    slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5"}),
+		"auth":    slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5", "github.com/medama-io/go-useragent", "github.com/boyter/go-string"}),
 		"refresh": slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5"}),
 		"metrics": slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5", "github.com/DataDog/sketches-go"}),
 		"rollup":  slices.Concat(frame, database, []string{"github.com/DataDog/sketches-go"}),

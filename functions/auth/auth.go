@@ -3,6 +3,7 @@
 package auth
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -54,6 +55,29 @@ var Function = function.Function{
 			Errors: []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
 		}, a.me)
 		huma.Register(api, huma.Operation{
+			OperationID: "change-password", Method: http.MethodPut, Path: "/api/auth/password", Security: httpapi.Bearer,
+			Tags: []string{"auth"}, Summary: "Change the password",
+			Description: "Ends all sessions of the account and opens a new one for the caller: the answer is that of signing in.",
+			Errors:      []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable},
+		}, a.changePassword)
+		huma.Register(api, huma.Operation{
+			OperationID: "sessions", Method: http.MethodGet, Path: "/api/auth/sessions", Security: httpapi.Bearer,
+			Tags: []string{"auth"}, Summary: "List where the account is signed in",
+			Errors: []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
+		}, a.listSessions)
+		huma.Register(api, huma.Operation{
+			OperationID: "end-session", Method: http.MethodDelete, Path: "/api/auth/sessions/{session}", Security: httpapi.Bearer, DefaultStatus: http.StatusNoContent,
+			Tags: []string{"auth"}, Summary: "Sign out elsewhere",
+			Description: "Ends one session of the account. A session that has ended before is answered the same.",
+			Errors:      []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusServiceUnavailable},
+		}, a.endSession)
+		huma.Register(api, huma.Operation{
+			OperationID: "logout-everywhere", Method: http.MethodPost, Path: "/api/auth/logout-everywhere", Security: httpapi.Bearer, DefaultStatus: http.StatusNoContent,
+			Tags: []string{"auth"}, Summary: "Sign out everywhere",
+			Description: "Ends all sessions of the account, this one too, and removes the session cookie.",
+			Errors:      []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
+		}, a.logoutEverywhere)
+		huma.Register(api, huma.Operation{
 			OperationID: "public-keys", Method: http.MethodGet, Path: "/.well-known/jwks.json", Security: httpapi.Public,
 			Tags: []string{"auth"}, Summary: "List the keys that check access tokens",
 			Errors: []int{http.StatusServiceUnavailable},
@@ -100,7 +124,12 @@ type signedInOutput struct {
 	Body         SignedIn
 }
 
-func signedIn(grant identity.Grant, user Profile) *signedInOutput {
+// grant answers with tokens for a session that was opened.
+func (a *accounts) grant(ctx context.Context, session identity.Session, user Profile) (*signedInOutput, error) {
+	grant, err := a.signer.Grant(ctx, session)
+	if err != nil {
+		return nil, err
+	}
 	return &signedInOutput{
 		SetCookie:    grant.Cookie,
 		CacheControl: "no-store",
@@ -108,5 +137,5 @@ func signedIn(grant identity.Grant, user Profile) *signedInOutput {
 			AccessToken: grant.AccessToken, TokenType: "Bearer", ExpiresIn: grant.ExpiresIn,
 			Generation: grant.Generation, User: user,
 		},
-	}
+	}, nil
 }

@@ -15,10 +15,13 @@ type meOutput struct {
 	Body         Profile
 }
 
+// errSessionEnded refuses an access token whose session has ended before it.
+var errSessionEnded = fault.New(fault.Unauthenticated, "session_revoked", "The session of this access token was ended. Sign in.")
+
 func (a *accounts) me(ctx context.Context, _ *struct{}) (*meOutput, error) {
 	profile, err := profileOf(ctx, a.db, identity.CallerOf(ctx))
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, fault.New(fault.Unauthenticated, "session_revoked", "The session of this access token was ended. Sign in.")
+		return nil, errSessionEnded
 	}
 	if err != nil {
 		return nil, err

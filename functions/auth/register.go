@@ -35,7 +35,7 @@ func (r Registration) validate() (newAccount, error) {
 	if r.TimeZone != nil {
 		account.timeZone = wrong.timeZone(*r.TimeZone)
 	}
-	wrong.password(r.Password, r.Email)
+	wrong.password("body.password", r.Password, r.Email)
 	return account, wrong.err()
 }
 
@@ -60,11 +60,7 @@ func (a *accounts) register(ctx context.Context, in *registerInput) (*signedInOu
 	case err != nil:
 		return nil, err
 	}
-	grant, err := a.signer.Grant(ctx, session)
-	if err != nil {
-		return nil, err
-	}
-	return signedIn(grant, profile), nil
+	return a.grant(ctx, session, profile)
 }
 
 // opening gathers what a new session is opened with.
