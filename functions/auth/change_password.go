@@ -43,7 +43,7 @@ func (a *accounts) changePassword(ctx context.Context, in *changePasswordInput) 
 	for range loginTries {
 		found, email, err := findCaller(ctx, a.db, caller)
 		if errors.Is(err, pgx.ErrNoRows) {
-			return nil, errSessionEnded
+			return nil, identity.ErrSessionEnded
 		}
 		if err != nil {
 			return nil, err

@@ -21,7 +21,7 @@ func (a *accounts) endSession(ctx context.Context, in *endSessionInput) (*struct
 	case err != nil:
 		return nil, err
 	case !living:
-		return nil, errSessionEnded
+		return nil, identity.ErrSessionEnded
 	case !own:
 		return nil, fault.New(fault.NotFound, "not_found", "There is no such session of yours. GET /api/auth/sessions lists them.")
 	}

@@ -29,7 +29,7 @@ func (a *accounts) listSessions(ctx context.Context, _ *struct{}) (*sessionsOutp
 		return nil, err
 	}
 	if len(sessions) == 0 { // not even the caller's own
-		return nil, errSessionEnded
+		return nil, identity.ErrSessionEnded
 	}
 	return &sessionsOutput{Body: Sessions{Sessions: sessions}}, nil
 }

@@ -12,7 +12,7 @@ func (a *accounts) logoutEverywhere(ctx context.Context, _ *struct{}) (*logoutOu
 		return nil, err
 	}
 	if !living {
-		return nil, errSessionEnded
+		return nil, identity.ErrSessionEnded
 	}
 	return &logoutOutput{SetCookie: identity.ClearCookie(), CacheControl: "no-store"}, nil
 }

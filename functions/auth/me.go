@@ -6,7 +6,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/devops-dashboard/dashboard/shared/fault"
 	"github.com/devops-dashboard/dashboard/shared/identity"
 )
 
@@ -15,13 +14,10 @@ type meOutput struct {
 	Body         Profile
 }
 
-// errSessionEnded refuses an access token whose session has ended before it.
-var errSessionEnded = fault.New(fault.Unauthenticated, "session_revoked", "The session of this access token was ended. Sign in.")
-
 func (a *accounts) me(ctx context.Context, _ *struct{}) (*meOutput, error) {
 	profile, err := profileOf(ctx, a.db, identity.CallerOf(ctx))
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, errSessionEnded
+		return nil, identity.ErrSessionEnded
 	}
 	if err != nil {
 		return nil, err

@@ -73,13 +73,14 @@ func (w *world) serve(fn function.Function, url string) http.Handler {
 	return handler
 }
 
-// newMember makes a team and its owner.
+// newMember makes a team and its owner, in a session of the same id.
 func (w *world) newMember(zone string) (user, team uuid.UUID) {
 	w.t.Helper()
 	email := uuid.NewString() + "@example.com"
 	user = w.id("INSERT INTO users (email, email_key, name, password_hash) VALUES ($1, $1, 'Somebody', '-') RETURNING id", email)
 	team = w.id("INSERT INTO teams (name, time_zone) VALUES ('Team', $1) RETURNING id", zone)
 	w.exec("INSERT INTO memberships (user_id, team_id, role) VALUES ($1, $2, 'viewer')", user, team)
+	w.exec(`INSERT INTO sessions (id, user_id, epoch, issued_at, expires_at, absolute_expires_at) VALUES ($1, $1, 0, now(), now() + interval '7 days', now() + interval '30 days')`, user)
 	return user, team
 }
 
@@ -135,7 +136,7 @@ func ask(t testing.TB, w *world, handler http.Handler, user uuid.UUID, path stri
 	t.Helper()
 	r := httptest.NewRequest(http.MethodGet, path, nil)
 	if user != uuid.Nil {
-		r.Header.Set("Authorization", identitytest.Bearer(t, w.settings, user, uuid.New(), now))
+		r.Header.Set("Authorization", identitytest.Bearer(t, w.settings, user, user, now))
 	}
 	answer := httptest.NewRecorder()
 	handler.ServeHTTP(answer, r)
