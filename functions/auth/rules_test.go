@@ -208,7 +208,7 @@ func TestHasherBoundsItsWork(t *testing.T) {
 	if _, err := h.check(t.Context(), "x", dummyHash()); err != nil || len(h.turns) != 0 {
 		t.Errorf("afterwards: %v, %d turns taken", err, len(h.turns))
 	}
-	if n, wait := cap(newHasher().turns), newHasher().wait; n < 2 || wait != time.Second {
+	if n, wait := cap(newHasher().turns), newHasher().wait; n != processors() || wait != time.Second {
 		t.Errorf("%d turns, waits %s", n, wait)
 	}
 }
