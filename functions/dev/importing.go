@@ -18,9 +18,6 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/postgres"
 )
 
-// barAfter is how many commits make an import long enough for a progress bar.
-const barAfter = 5_000
-
 // openSources checks every history before anything is started.
 func openSources(ctx context.Context, o options) ([]history.Source, error) {
 	var sources []history.Source
@@ -94,11 +91,12 @@ func terminal(out io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// bar draws a progress bar, once an import proves long.
+// bar draws a progress bar, once an import proves long: when its commits have been
+// counted.
 func bar(out io.Writer) func(history.Progress) {
 	var drawn *progressbar.ProgressBar
 	return func(p history.Progress) {
-		if p.Total < barAfter {
+		if p.Total == 0 {
 			return
 		}
 		if drawn == nil {
