@@ -11,8 +11,14 @@ import (
 
 // Files are the migrations, in the form that goose reads.
 //
-//go:embed *.sql
+//go:embed [0-9]*.sql
 var Files embed.FS
+
+// Grants is the SQL that says what the login of each function may do, printed
+// from the functions' declarations.
+//
+//go:embed grants.sql
+var Grants string
 
 // Version is the number of the newest migration: the schema that this build
 // expects.
