@@ -78,6 +78,9 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := stores.signApart(ctx, functions.All); err != nil {
+		return err
+	}
 	line(out, "Schema", "version %d, %d migrations applied", migrations.Version(), len(did.Applied))
 
 	kept, err := openKeep(o.data)
@@ -85,7 +88,8 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 		return err
 	}
 	log := newConsole(out)
-	env := function.NewEnv(slog.New(log), time.Now, kept.lookup(stores))
+	env := function.NewEnv(slog.New(log), time.Now, kept.lookup(stores, "")).
+		Apart(func(fn string) function.Lookup { return kept.lookup(stores, fn) })
 	handler, err := function.Handler(env, functions.All...)
 	if err != nil {
 		return err

@@ -171,8 +171,11 @@ func Login(ctx context.Context, conn *pgx.Conn, m Member, password string) error
 		return err
 	}
 	// One statement, so that nobody meets it before it is a member.
-	return unlessThere(ctx, conn, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s' IN ROLE %s",
-		pgx.Identifier{m.Login}.Sanitize(), strings.ReplaceAll(password, "'", "''"), m.group()))
+	sql := fmt.Sprintf("CREATE ROLE %s LOGIN IN ROLE %s", pgx.Identifier{m.Login}.Sanitize(), m.group())
+	if password != "" {
+		sql += " PASSWORD '" + strings.ReplaceAll(password, "'", "''") + "'"
+	}
+	return unlessThere(ctx, conn, sql)
 }
 
 // unlessThere runs a statement that makes something, and takes it for done when
