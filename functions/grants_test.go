@@ -100,6 +100,9 @@ func TestEachTableHasOneOwner(t *testing.T) {
 // every table, at the login of every function.
 func TestLoginsMayDoWhatIsDeclaredAndNothingElse(t *testing.T) {
 	t.Parallel()
+	if *update {
+		t.Skip("the grants compiled into this test are those before -update")
+	}
 	url := pgtest.URL(t)
 	tables := schema(t, url)
 	for _, fn := range functions.All {

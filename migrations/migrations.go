@@ -1,5 +1,6 @@
-// Package migrations holds the schema, one numbered SQL file a change. Applying
-// them is left to package migrate, so that asking for the version links nothing.
+// Package migrations holds the schema, one numbered SQL file a change, and what the
+// functions' logins may do with it. Applying both is left to package migrate, so
+// that asking for the version links nothing.
 package migrations
 
 import (
