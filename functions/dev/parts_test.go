@@ -80,7 +80,7 @@ func TestSchedulesAreCalled(t *testing.T) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})}
 	c.callSchedules(t.Context())
-	if diff := cmp.Diff([]string{"POST /api/rollup/condense"}, called); diff != "" {
+	if diff := cmp.Diff([]string{"POST /api/rollup/condense", "POST /api/rollup/prune"}, called); diff != "" {
 		t.Error(diff)
 	}
 }
