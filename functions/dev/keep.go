@@ -83,15 +83,15 @@ func dropKeep(dir string) error {
 
 func keepPath(dir string) string { return filepath.Join(dir, "keys.json") }
 
-// lookup finds the functions' settings: the kept keys, the stores that were
-// opened, then the environment.
-func (k *keep) lookup(s *stores) function.Lookup {
+// lookup finds a function's settings: the kept keys, the stores that were opened,
+// then the environment.
+func (k *keep) lookup(s *stores, fn string) function.Lookup {
 	return func(name string) (string, bool) {
 		switch name {
 		case "DATABASE_URL":
-			return s.databaseURL, true
+			return s.database(fn), true
 		case "DATABASE_POOL":
-			return "16", true // all functions of this process share one pool
+			return s.pool(), true
 		case "REDIS_URL":
 			return s.redisURL, true
 		case "RELEASE":

@@ -71,21 +71,25 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stores.close()) }()
-	applied, err := migrate.Up(ctx, stores.databaseURL)
+	did, err := migrate.Up(ctx, stores.databaseURL)
 	if err != nil && o.databaseURL != "" && ctx.Err() == nil {
 		return fmt.Errorf("the database that DATABASE_URL names cannot be used: %w\nStart it or correct DATABASE_URL; unset it to use an embedded database", err)
 	}
 	if err != nil {
 		return err
 	}
-	line(out, "Schema", "version %d, %d migrations applied", migrations.Version(), len(applied))
+	if err := stores.signApart(ctx, functions.All); err != nil {
+		return err
+	}
+	line(out, "Schema", "version %d, %d migrations applied", migrations.Version(), len(did.Applied))
 
 	kept, err := openKeep(o.data)
 	if err != nil {
 		return err
 	}
 	log := newConsole(out)
-	env := function.NewEnv(slog.New(log), time.Now, kept.lookup(stores))
+	env := function.NewEnv(slog.New(log), time.Now, kept.lookup(stores, "")).
+		Apart(func(fn string) function.Lookup { return kept.lookup(stores, fn) })
 	handler, err := function.Handler(env, functions.All...)
 	if err != nil {
 		return err
