@@ -195,7 +195,7 @@ var (
 	// frame is what serving through the functions framework and huma brings.
 	frame = []string{
 		"cloud.google.com/go/functions", "github.com/GoogleCloudPlatform/functions-framework-go", "github.com/cloudevents/sdk-go/v2",
-		"github.com/danielgtaylor/huma/v2", "github.com/google/uuid", "github.com/json-iterator/go", "github.com/modern-go/concurrent",
+		"github.com/danielgtaylor/huma/v2", "github.com/go-json-experiment/json", "github.com/google/uuid", "github.com/json-iterator/go", "github.com/modern-go/concurrent",
 		"github.com/modern-go/reflect2", "go.uber.org/atomic", "go.uber.org/multierr", "go.uber.org/zap",
 	}
 	// database is what PostgreSQL brings: the driver, the connector to Cloud SQL
@@ -215,7 +215,7 @@ var (
 		"google.golang.org/grpc", "google.golang.org/protobuf",
 	}
 	links = map[string][]string{
-		"auth":    slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5"}),
+		"auth":    slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5", "github.com/medama-io/go-useragent", "github.com/boyter/go-string"}),
 		"refresh": slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5"}),
 		"metrics": slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5", "github.com/DataDog/sketches-go"}),
 		"rollup":  slices.Concat(frame, database, []string{"github.com/DataDog/sketches-go"}),

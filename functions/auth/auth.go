@@ -3,6 +3,7 @@
 package auth
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -16,9 +17,20 @@ import (
 
 // Function is the auth function.
 var Function = function.Function{
-	Name:        "auth",
-	Doc:         "keeps accounts and signs people in and out.",
-	Needs:       []function.Need{postgres.Need, identity.VerifyNeed, identity.SignNeed},
+	Name:  "auth",
+	Doc:   "keeps accounts and signs people in and out.",
+	Needs: []function.Need{postgres.Need, identity.VerifyNeed, identity.SignNeed},
+	Tables: []function.Grant{
+		{Table: "users", Owner: true,
+			Select: "id, email, email_key, name, password_hash, session_epoch, disabled_at",
+			Insert: "email, email_key, name, password_hash", Update: "password_hash, session_epoch"},
+		{Table: "teams", Owner: true, Select: "id, name, time_zone", Insert: "name, time_zone"},
+		{Table: "memberships", Owner: true, Select: "user_id, team_id, role", Insert: "user_id, team_id, role"},
+		{Table: "sessions", Owner: true,
+			Select: "id, user_id, gen, jti, issued_at, expires_at, absolute_expires_at, epoch, revoked_at, user_agent, created_at",
+			Insert: "user_id, issued_at, expires_at, absolute_expires_at, epoch, user_agent", Update: "revoked_at, revoke_reason"},
+		{Table: "auth_events", Owner: true, Insert: "kind, user_id, session_id, detail"},
+	},
 	Timeout:     10 * time.Second,
 	Concurrency: 20,
 	MemoryMiB:   512, // a password takes 19 MiB to check, see hasher
@@ -53,6 +65,29 @@ var Function = function.Function{
 			Tags: []string{"auth"}, Summary: "Show who is signed in",
 			Errors: []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
 		}, a.me)
+		huma.Register(api, huma.Operation{
+			OperationID: "change-password", Method: http.MethodPut, Path: "/api/auth/password", Security: httpapi.Bearer,
+			Tags: []string{"auth"}, Summary: "Change the password",
+			Description: "Ends all sessions of the account and opens a new one for the caller: the answer is that of signing in.",
+			Errors:      []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable},
+		}, a.changePassword)
+		huma.Register(api, huma.Operation{
+			OperationID: "sessions", Method: http.MethodGet, Path: "/api/auth/sessions", Security: httpapi.Bearer,
+			Tags: []string{"auth"}, Summary: "List where the account is signed in",
+			Errors: []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
+		}, a.listSessions)
+		huma.Register(api, huma.Operation{
+			OperationID: "end-session", Method: http.MethodDelete, Path: "/api/auth/sessions/{session}", Security: httpapi.Bearer, DefaultStatus: http.StatusNoContent,
+			Tags: []string{"auth"}, Summary: "Sign out elsewhere",
+			Description: "Ends one session of the account. A session that has ended before is answered the same.",
+			Errors:      []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusServiceUnavailable},
+		}, a.endSession)
+		huma.Register(api, huma.Operation{
+			OperationID: "logout-everywhere", Method: http.MethodPost, Path: "/api/auth/logout-everywhere", Security: httpapi.Bearer, DefaultStatus: http.StatusNoContent,
+			Tags: []string{"auth"}, Summary: "Sign out everywhere",
+			Description: "Ends all sessions of the account, this one too, and removes the session cookie.",
+			Errors:      []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
+		}, a.logoutEverywhere)
 		huma.Register(api, huma.Operation{
 			OperationID: "public-keys", Method: http.MethodGet, Path: "/.well-known/jwks.json", Security: httpapi.Public,
 			Tags: []string{"auth"}, Summary: "List the keys that check access tokens",
@@ -100,7 +135,12 @@ type signedInOutput struct {
 	Body         SignedIn
 }
 
-func signedIn(grant identity.Grant, user Profile) *signedInOutput {
+// grant answers with tokens for a session that was opened.
+func (a *accounts) grant(ctx context.Context, session identity.Session, user Profile) (*signedInOutput, error) {
+	grant, err := a.signer.Grant(ctx, session)
+	if err != nil {
+		return nil, err
+	}
 	return &signedInOutput{
 		SetCookie:    grant.Cookie,
 		CacheControl: "no-store",
@@ -108,5 +148,5 @@ func signedIn(grant identity.Grant, user Profile) *signedInOutput {
 			AccessToken: grant.AccessToken, TokenType: "Bearer", ExpiresIn: grant.ExpiresIn,
 			Generation: grant.Generation, User: user,
 		},
-	}
+	}, nil
 }

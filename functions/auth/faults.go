@@ -57,20 +57,20 @@ func (f *faults) timeZone(name string) string {
 // trimmed.
 const passwordMost = 256
 
-func (f *faults) passwordLength(password string) {
+func (f *faults) passwordLength(location, password string) {
 	if len(password) > passwordMost {
-		f.add("body.password", "must have at most 256 bytes")
+		f.add(location, "must have at most 256 bytes")
 	}
 }
 
 // password holds a new password to the rules. There is none about digits or
 // signs: length and not being everybody's are what counts.
-func (f *faults) password(password, email string) {
-	f.passwordLength(password)
+func (f *faults) password(location, password, email string) {
+	f.passwordLength(location, password)
 	switch {
 	case isCommon(password):
-		f.add("body.password", "is among the first that anybody would try; choose one that is yours alone")
+		f.add(location, "is among the first that anybody would try; choose one that is yours alone")
 	case aboutAccount(password, email):
-		f.add("body.password", "must not be the e-mail address, the part before its @, or the name of this product")
+		f.add(location, "must not be the e-mail address, the part before its @, or the name of this product")
 	}
 }

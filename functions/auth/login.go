@@ -30,7 +30,7 @@ type Login struct {
 func (a *accounts) login(ctx context.Context, in *loginInput) (*signedInOutput, error) {
 	var wrong faults
 	email := wrong.email(in.Body.Email)
-	wrong.passwordLength(in.Body.Password)
+	wrong.passwordLength("body.password", in.Body.Password)
 	if err := wrong.err(); err != nil {
 		return nil, err
 	}
@@ -50,16 +50,14 @@ func (a *accounts) login(ctx context.Context, in *loginInput) (*signedInOutput, 
 		if err != nil {
 			return nil, err
 		}
-		grant, err := a.signer.Grant(ctx, session)
-		if err != nil {
-			return nil, err
-		}
-		return signedIn(grant, profile), nil
+		return a.grant(ctx, session, profile)
 	}
-	return nil, &fault.Error{
-		Kind: fault.Unavailable, Code: "account_changing", RetryAfter: time.Second,
-		Detail: "The account is being changed from elsewhere. Try again.",
-	}
+	return nil, errAccountChanging
+}
+
+var errAccountChanging = &fault.Error{
+	Kind: fault.Unavailable, Code: "account_changing", RetryAfter: time.Second,
+	Detail: "The account is being changed from elsewhere. Try again.",
 }
 
 // proved returns the account whose password it is. For an unknown or disabled
@@ -79,6 +77,9 @@ func (a *accounts) proved(ctx context.Context, email address, password string) (
 		return account{}, err
 	}
 	if !fits || !found.exists() || found.disabled {
+		if err := recordFailure(ctx, a.db, "login_failed", found, found.whyRefused(fits)); err != nil {
+			return account{}, err
+		}
 		return account{}, fault.New(fault.Unauthenticated, "wrong_credentials", "The e-mail address or the password is wrong.")
 	}
 	if isCurrent(stored) {

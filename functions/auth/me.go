@@ -6,7 +6,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/devops-dashboard/dashboard/shared/fault"
 	"github.com/devops-dashboard/dashboard/shared/identity"
 )
 
@@ -18,7 +17,7 @@ type meOutput struct {
 func (a *accounts) me(ctx context.Context, _ *struct{}) (*meOutput, error) {
 	profile, err := profileOf(ctx, a.db, identity.CallerOf(ctx))
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, fault.New(fault.Unauthenticated, "session_revoked", "The session of this access token was ended. Sign in.")
+		return nil, identity.ErrSessionEnded
 	}
 	if err != nil {
 		return nil, err

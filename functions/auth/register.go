@@ -35,7 +35,7 @@ func (r Registration) validate() (newAccount, error) {
 	if r.TimeZone != nil {
 		account.timeZone = wrong.timeZone(*r.TimeZone)
 	}
-	wrong.password(r.Password, r.Email)
+	wrong.password("body.password", r.Password, r.Email)
 	return account, wrong.err()
 }
 
@@ -60,15 +60,15 @@ func (a *accounts) register(ctx context.Context, in *registerInput) (*signedInOu
 	case err != nil:
 		return nil, err
 	}
-	grant, err := a.signer.Grant(ctx, session)
-	if err != nil {
-		return nil, err
-	}
-	return signedIn(grant, profile), nil
+	return a.grant(ctx, session, profile)
 }
 
-// opening gathers what a new session is opened with.
+// opening gathers what a new session is opened with. It fails if there would be no
+// tokens for it.
 func (a *accounts) opening(ctx context.Context, cookie identity.CookieInput, userAgent string) (opening, error) {
+	if err := a.signer.Ready(ctx); err != nil {
+		return opening{}, err
+	}
 	replaced, err := cookie.Sessions(ctx, a.signer)
 	return opening{replaces: replaced, userAgent: clip(userAgent)}, err
 }

@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/devops-dashboard/dashboard/shared/identity"
 	"github.com/devops-dashboard/dashboard/shared/postgres"
@@ -24,7 +25,7 @@ const openSession = `c AS MATERIALIZED (
 ), s AS (
   INSERT INTO sessions (user_id, epoch, issued_at, expires_at, absolute_expires_at, user_agent)
   SELECT u.id, u.session_epoch, c.ts, c.ts + $1::interval, c.ts + $2::interval, $3 FROM u, c
-  RETURNING *
+  RETURNING id, user_id, gen, jti, issued_at, expires_at, absolute_expires_at
 ), old AS (
   UPDATE sessions SET revoked_at = s.issued_at, revoke_reason = 'replaced'
     FROM s WHERE sessions.id = ANY($4::text[]::uuid[]) AND sessions.revoked_at IS NULL
@@ -48,7 +49,7 @@ func signIn(ctx context.Context, db postgres.DB, a account, o opening) (identity
 	var profile Profile
 	err := db.QueryRow(ctx, `
 WITH u AS (
-  SELECT * FROM users WHERE id = $5 AND password_hash = $6 AND disabled_at IS NULL
+  SELECT id, email, name, session_epoch FROM users WHERE id = $5 AND password_hash = $6 AND disabled_at IS NULL
 ), `+openSession+`, audit AS (
   INSERT INTO auth_events (kind, user_id, session_id) SELECT 'login', user_id, id FROM s
 )
@@ -67,6 +68,75 @@ WITH ended AS (
   RETURNING id, user_id
 )
 INSERT INTO auth_events (kind, user_id, session_id) SELECT 'logout', user_id, id FROM ended`, texts(sessions))
+	return err
+}
+
+// sessionsMost is how many sessions are listed.
+const sessionsMost = 200
+
+// sessionsOf lists the sessions of the caller, the caller's own among them unless
+// it has ended. When a session was last refreshed is told by the quarter of an
+// hour: who stole an access token could else time the use of a copied cookie.
+func sessionsOf(ctx context.Context, db postgres.DB, caller identity.Caller) ([]Session, error) {
+	rows, err := db.Query(ctx, `
+WITH `+living+`
+SELECT s.id::text, s.id = $2, s.user_agent, s.created_at, date_bin('15 minutes', s.issued_at, 'epoch')
+  FROM sessions s, me
+ WHERE s.user_id = me.id AND s.epoch = me.session_epoch AND s.revoked_at IS NULL AND s.expires_at > clock_timestamp()
+ ORDER BY s.id = $2 DESC, s.issued_at DESC, s.id
+ LIMIT $3`, caller.User, caller.Session, sessionsMost)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (s Session, err error) {
+		var userAgent string
+		err = row.Scan(&s.ID, &s.Current, &userAgent, &s.CreatedAt, &s.LastSeenAt)
+		s.Device, s.CreatedAt, s.LastSeenAt = device(userAgent), s.CreatedAt.UTC(), s.LastSeenAt.UTC()
+		return s, err
+	})
+}
+
+// endSession ends a session of the caller's account. It tells whether the caller's
+// own session lives, and whether the other one is of the same account.
+func endSession(ctx context.Context, db postgres.DB, caller identity.Caller, session uuid.UUID) (alive, own bool, err error) {
+	err = db.QueryRow(ctx, `
+WITH `+living+`, ended AS (
+  UPDATE sessions SET revoked_at = clock_timestamp(), revoke_reason = 'ended'
+    FROM me WHERE sessions.id = $3 AND sessions.user_id = me.id AND sessions.revoked_at IS NULL
+  RETURNING sessions.id, sessions.user_id
+), audit AS (
+  INSERT INTO auth_events (kind, user_id, session_id, detail) SELECT 'session_ended', user_id, id, jsonb_build_object('by', $2::uuid) FROM ended
+)
+SELECT EXISTS (SELECT FROM me), EXISTS (SELECT FROM sessions s, me WHERE s.id = $3 AND s.user_id = me.id)`,
+		caller.User, caller.Session, session).Scan(&alive, &own)
+	return alive, own, err
+}
+
+// endAllSessions ends the sessions of the caller's account, also those that are
+// being opened: the update cannot see them, and their epoch is over. It tells
+// whether the caller's own session lived.
+func endAllSessions(ctx context.Context, db postgres.DB, caller identity.Caller) (alive bool, err error) {
+	err = db.QueryRow(ctx, `
+WITH `+living+`, u AS (
+  UPDATE users SET session_epoch = users.session_epoch + 1 FROM me WHERE users.id = me.id RETURNING users.id
+), ended AS (
+  UPDATE sessions SET revoked_at = clock_timestamp(), revoke_reason = 'everywhere'
+    FROM u WHERE sessions.user_id = u.id AND sessions.revoked_at IS NULL
+), audit AS (
+  INSERT INTO auth_events (kind, user_id, session_id) SELECT 'logout_everywhere', id, $2 FROM u
+)
+SELECT EXISTS (SELECT FROM me)`, caller.User, caller.Session).Scan(&alive)
+	return alive, err
+}
+
+// recordFailure keeps in the audit log that somebody was refused. The address that
+// was tried is not kept: where it has no account, it may be a password.
+func recordFailure(ctx context.Context, db postgres.DB, kind string, a account, why string) error {
+	var user *uuid.UUID
+	if a.exists() {
+		user = &a.id
+	}
+	_, err := db.Exec(ctx, `INSERT INTO auth_events (kind, user_id, detail) VALUES ($1, $2, jsonb_build_object('why', $3::text))`, kind, user, why)
 	return err
 }
 

@@ -21,6 +21,17 @@ type account struct {
 
 func (a account) exists() bool { return a.id != uuid.Nil }
 
+// whyRefused says, for the audit log alone, why a sign-in failed.
+func (a account) whyRefused(passwordFits bool) string {
+	switch {
+	case !a.exists():
+		return "unknown_account"
+	case !passwordFits:
+		return "wrong_password"
+	}
+	return "disabled"
+}
+
 // findAccount returns the account of an address, or one that does not exist.
 func findAccount(ctx context.Context, db postgres.DB, email address) (account, error) {
 	var a account
@@ -84,13 +95,51 @@ const profileColumn = `jsonb_build_object('id', u.id, 'email', u.email, 'name', 
   SELECT jsonb_agg(jsonb_build_object('id', t.id, 'name', t.name, 'role', m.role, 'time_zone', t.time_zone) ORDER BY t.name, t.id)
     FROM memberships m JOIN teams t ON t.id = m.team_id WHERE m.user_id = u.id), '[]'))`
 
+// living is the part of a statement that finds the caller ($1 the user, $2 the
+// session) as me, unless the account or the session has ended.
+const living = `me AS MATERIALIZED (
+  SELECT u.id, u.email, u.name, u.password_hash, u.session_epoch FROM users u JOIN sessions s ON s.user_id = u.id AND s.epoch = u.session_epoch
+   WHERE u.id = $1 AND s.id = $2 AND u.disabled_at IS NULL AND s.revoked_at IS NULL
+)`
+
 // profileOf returns the caller's profile, or no row if the session was ended.
 func profileOf(ctx context.Context, db postgres.DB, caller identity.Caller) (Profile, error) {
 	var p Profile
-	err := db.QueryRow(ctx, `
-SELECT `+profileColumn+`
-  FROM users u JOIN sessions s ON s.user_id = u.id AND s.epoch = u.session_epoch
- WHERE u.id = $1 AND s.id = $2 AND u.disabled_at IS NULL AND s.revoked_at IS NULL`,
-		caller.User, caller.Session).Scan(&p)
+	err := db.QueryRow(ctx, `WITH `+living+` SELECT `+profileColumn+` FROM me u`, caller.User, caller.Session).Scan(&p)
 	return p, err
+}
+
+// findCaller returns the caller's account and address, or no row if the session
+// was ended.
+func findCaller(ctx context.Context, db postgres.DB, caller identity.Caller) (account, string, error) {
+	var a account
+	var email string
+	err := db.QueryRow(ctx, `WITH `+living+` SELECT id, password_hash, email FROM me`, caller.User, caller.Session).
+		Scan(&a.id, &a.hash, &email)
+	return a, email, err
+}
+
+// replacePassword gives the account another password, ends all its sessions and
+// opens one. There is no row if the caller was signed out, or the account
+// disabled or given another password, since it was read. The epoch ends also the sessions that a sign-in
+// with the old password opens at this moment, which the update cannot see.
+func replacePassword(ctx context.Context, db postgres.DB, caller identity.Caller, a account, hash string, o opening) (identity.Session, Profile, error) {
+	var session identity.Session
+	var profile Profile
+	err := db.QueryRow(ctx, `
+WITH u AS (
+  UPDATE users SET password_hash = $7, session_epoch = session_epoch + 1
+   WHERE id = $5 AND password_hash = $6 AND disabled_at IS NULL
+     AND EXISTS (SELECT FROM sessions s WHERE s.id = $8 AND s.user_id = $5 AND s.epoch = users.session_epoch AND s.revoked_at IS NULL)
+  RETURNING id, email, name, session_epoch
+), `+openSession+`, ended AS (
+  UPDATE sessions SET revoked_at = s.issued_at, revoke_reason = 'password'
+    FROM s WHERE sessions.user_id = s.user_id AND sessions.revoked_at IS NULL
+), audit AS (
+  INSERT INTO auth_events (kind, user_id, session_id) SELECT 'password_changed', user_id, id FROM s
+)
+SELECT `+sessionColumns+`, `+profileColumn+` FROM s, u`,
+		append(o.args(), a.id, a.hash, hash, caller.Session)...,
+	).Scan(append(scanSession(&session), &profile)...)
+	return session, profile, err
 }

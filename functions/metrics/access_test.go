@@ -61,12 +61,39 @@ func TestWhoSeesWhat(t *testing.T) {
 		same(t, http.StatusNotFound, foreign.Status)
 		unknown := refused(t, w, w.member, strings.NewReplacer(w.service.String(), gone.String(), w.deployment.String(), gone.String()).Replace(path))
 		same(t, unknown, foreign)
-		same(t, foreign, refused(t, w, uuid.New(), path)) // a user that is no more
 	}
 	// Out of the team, out of sight.
 	w.exec("DELETE FROM memberships WHERE user_id = $1", w.member)
 	for _, path := range w.dashboard() {
 		same(t, http.StatusNotFound, refused(t, w, w.member, path).Status)
+	}
+}
+
+// An access token is refused as soon as its session has ended, by whatever end.
+func TestEndedSessionsSeeNothing(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]string{
+		"revoked":         "UPDATE sessions SET revoked_at = now()",
+		"disabled":        "UPDATE users SET disabled_at = now()",
+		"of an old epoch": "UPDATE users SET session_epoch = 1",
+		"pruned":          "DELETE FROM sessions",
+		"deleted":         "DELETE FROM users",
+		"another's":       "UPDATE sessions SET user_id = (SELECT id FROM users WHERE id <> sessions.user_id)",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "UTC")
+			routes := w.routes()
+			if name == "another's" {
+				w.exec("INSERT INTO users (email, email_key, name, password_hash) VALUES ('o', 'o', 'o', '-')")
+			}
+			w.exec(end)
+			for _, path := range routes {
+				if p := refused(t, w, w.member, path); p.Status != http.StatusUnauthorized || p.Code != "session_revoked" {
+					t.Errorf("%s: %+v", path, p)
+				}
+			}
+		})
 	}
 }
 
@@ -221,7 +248,10 @@ func (s *statements) TracePrepareEnd(context.Context, *pgx.Conn, pgx.TracePrepar
 // traced serves metrics over a pool that is watched.
 func (w *world) traced() (http.Handler, *statements) {
 	w.t.Helper()
-	config := w.pool.Config().Copy()
+	config, err := pgxpool.ParseConfig(w.url)
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	seen := &statements{}
 	config.ConnConfig.Tracer = seen
 	config.MaxConns = 1
@@ -254,12 +284,12 @@ func TestEachAnswerIsOneBoundStatement(t *testing.T) {
 		statement := seen.all[0]
 		own, bound := strings.CutPrefix(statement.SQL, metrics.Mine)
 		args, named := statement.Args[0].(pgx.NamedArgs)
-		if !bound || !strings.Contains(own, "FROM my_") || !named || args["caller"] != w.member {
+		if !bound || !strings.Contains(own, "FROM my_") || !named || args["caller"] != w.member || args["session"] != w.member {
 			t.Errorf("%s is not bound to its caller: %s", path, statement.SQL)
 		}
 		read := w.relations(statement)
-		if !read["memberships"] {
-			t.Errorf("%s does not look at memberships, only at %v", path, read)
+		if !read["memberships"] || !read["sessions"] {
+			t.Errorf("%s does not look at memberships and the session, only at %v", path, read)
 		}
 		for name := range read {
 			if facts[name] && i < len(w.dashboard()) {

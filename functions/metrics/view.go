@@ -12,10 +12,16 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/postgres"
 )
 
-// mine begins every statement: it names what the caller's teams own, and nothing
-// else. Statements start from my_services or my_environments, so that things of
-// other teams and things that do not exist answer alike. today is the day at
-// @now where the team is.
+// alive tells whether the caller's session has neither been ended nor outlived by
+// its account: an access token alone would be good for a quarter of an hour more.
+const alive = `EXISTS (
+			SELECT FROM sessions s JOIN users u ON u.id = s.user_id AND u.session_epoch = s.epoch
+			WHERE s.id = @session AND s.user_id = @caller AND s.revoked_at IS NULL AND u.disabled_at IS NULL)`
+
+// mine begins every statement: it names what the caller's teams own while the
+// caller's session lives, and nothing else. Statements start from my_services or
+// my_environments, so that things of other teams and things that do not exist
+// answer alike. today is the day at @now where the team is.
 const mine = `
 	WITH my_services AS NOT MATERIALIZED (
 		SELECT s.id, s.name, s.deployed_by, s.repository_id, r.name AS repository_name,
@@ -24,7 +30,7 @@ const mine = `
 			JOIN teams t ON t.id = m.team_id
 			JOIN repositories r ON r.team_id = t.id
 			JOIN services s ON s.repository_id = r.id
-		WHERE m.user_id = @caller),
+		WHERE m.user_id = @caller AND ` + alive + `),
 	my_environments AS NOT MATERIALIZED (
 		SELECT e.id, e.name, e.service_id, s.repository_id, s.time_zone, s.today
 		FROM my_services s JOIN environments e ON e.service_id = s.id)`
@@ -37,16 +43,35 @@ type view struct {
 }
 
 // query runs mine and sql for the caller of ctx, and calls each for every row,
-// scanned into.
+// scanned into. Where there is no row, it asks whether that is because the
+// caller's session has ended, which is a fault.
 func (v view) query(ctx context.Context, sql string, args pgx.NamedArgs, into []any, each func() error) error {
-	bound := pgx.NamedArgs{"caller": identity.CallerOf(ctx).User, "now": v.now()}
+	caller := identity.CallerOf(ctx)
+	bound := pgx.NamedArgs{"caller": caller.User, "session": caller.Session, "now": v.now()}
 	maps.Copy(bound, args)
 	rows, err := v.db.Query(ctx, mine+sql, bound)
 	if err != nil {
 		return err
 	}
-	_, err = pgx.ForEachRow(rows, into, each)
-	return err
+	found := false
+	_, err = pgx.ForEachRow(rows, into, func() error {
+		found = true
+		return each()
+	})
+	if err != nil || found {
+		return err
+	}
+	return v.checkSession(ctx, caller)
+}
+
+// checkSession returns a fault if the caller's session has ended.
+func (v view) checkSession(ctx context.Context, caller identity.Caller) error {
+	var lives bool
+	err := v.db.QueryRow(ctx, "SELECT "+alive, pgx.NamedArgs{"caller": caller.User, "session": caller.Session}).Scan(&lives)
+	if err != nil || lives {
+		return err
+	}
+	return identity.ErrSessionEnded
 }
 
 // place says which days a scope's facts fall on.

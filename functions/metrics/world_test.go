@@ -30,8 +30,8 @@ var now = time.Date(2026, time.March, 4, 18, 0, 0, 0, time.UTC)
 // over it.
 type world struct {
 	t        testing.TB
-	url      string
-	pool     *pgxpool.Pool
+	url      string        // with the function's login
+	pool     *pgxpool.Pool // as the owner
 	settings map[string]string
 	handler  http.Handler
 
@@ -41,9 +41,10 @@ type world struct {
 
 func newWorld(t testing.TB, zone string) *world {
 	t.Helper()
-	w := &world{t: t, url: pgtest.URL(t), settings: identitytest.Settings(t)}
+	owner := pgtest.URL(t)
+	w := &world{t: t, url: pgtest.As(t, owner, "metrics"), settings: identitytest.Settings(t)}
 	var err error
-	if w.pool, err = pgxpool.New(context.Background(), w.url); err != nil {
+	if w.pool, err = pgxpool.New(context.Background(), owner); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.pool.Close)
@@ -73,13 +74,14 @@ func (w *world) serve(fn function.Function, url string) http.Handler {
 	return handler
 }
 
-// newMember makes a team and its owner.
+// newMember makes a team and its owner, in a session of the same id.
 func (w *world) newMember(zone string) (user, team uuid.UUID) {
 	w.t.Helper()
 	email := uuid.NewString() + "@example.com"
 	user = w.id("INSERT INTO users (email, email_key, name, password_hash) VALUES ($1, $1, 'Somebody', '-') RETURNING id", email)
 	team = w.id("INSERT INTO teams (name, time_zone) VALUES ('Team', $1) RETURNING id", zone)
 	w.exec("INSERT INTO memberships (user_id, team_id, role) VALUES ($1, $2, 'viewer')", user, team)
+	w.exec(`INSERT INTO sessions (id, user_id, epoch, issued_at, expires_at, absolute_expires_at) VALUES ($1, $1, 0, now(), now() + interval '7 days', now() + interval '30 days')`, user)
 	return user, team
 }
 
@@ -135,7 +137,7 @@ func ask(t testing.TB, w *world, handler http.Handler, user uuid.UUID, path stri
 	t.Helper()
 	r := httptest.NewRequest(http.MethodGet, path, nil)
 	if user != uuid.Nil {
-		r.Header.Set("Authorization", identitytest.Bearer(t, w.settings, user, uuid.New(), now))
+		r.Header.Set("Authorization", identitytest.Bearer(t, w.settings, user, user, now))
 	}
 	answer := httptest.NewRecorder()
 	handler.ServeHTTP(answer, r)

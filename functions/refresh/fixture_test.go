@@ -33,16 +33,16 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // fixture is the function on a database whose clock stands still. The instance's
 // own clock is ten minutes off: it must not matter.
 type fixture struct {
-	url      string
+	url      string // with the function's login
 	settings map[string]string
-	db       *pgxpool.Pool
+	db       *pgxpool.Pool // as the owner
 	user     uuid.UUID
 }
 
 func open(t *testing.T) *fixture {
 	t.Helper()
-	address := pgtest.URL(t)
-	u, err := url.Parse(address)
+	owner := pgtest.URL(t)
+	u, err := url.Parse(pgtest.As(t, owner, "refresh"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func open(t *testing.T) *fixture {
 	q := u.Query()
 	q.Set("search_path", "public,pg_catalog")
 	u.RawQuery = q.Encode()
-	db, err := pgxpool.New(t.Context(), address)
+	db, err := pgxpool.New(t.Context(), owner)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,6 +58,7 @@ func open(t *testing.T) *fixture {
 	f := &fixture{url: u.String(), settings: identitytest.Settings(t), db: db}
 	f.settings["DATABASE_URL"] = f.url
 	f.exec(t, `CREATE TABLE wall (at timestamptz NOT NULL)`)
+	f.exec(t, `GRANT SELECT ON wall TO dashboard_refresh`)
 	f.exec(t, `INSERT INTO wall VALUES ($1)`, noon)
 	f.exec(t, `CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT at FROM public.wall'`)
 	f.user = f.newUser(t)

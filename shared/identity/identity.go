@@ -48,6 +48,10 @@ var SignNeed = function.Need{Name: "signing", Check: checkSecret, Settings: []fu
 	{Name: refreshKeys, Secret: true, Doc: "the JWK set of secret keys (oct, 32 to 64 bytes) for refresh tokens; the first signs, all are accepted"},
 }}
 
+// ErrSessionEnded refuses an access token whose session has ended before it.
+// Whoever can see the session's row gives this answer.
+var ErrSessionEnded = fault.New(fault.Unauthenticated, "session_revoked", "The session of this access token was ended. Sign in.")
+
 // unusable is the fault for keys that cannot be used. The caller can do nothing
 // but wait until somebody has read the log.
 func unusable(cause error) error {

@@ -83,18 +83,37 @@ func (s *Signer) Grant(ctx context.Context, session Session) (Grant, error) {
 	}, nil
 }
 
+// Ready fails as Grant would. What changes a session asks it first: a session that
+// is ahead of the tokens that its owner was given ends as stolen.
+func (s *Signer) Ready(ctx context.Context) error {
+	if _, err := s.accessKey(ctx); err != nil {
+		return err
+	}
+	_, err := s.refresh.get(ctx)
+	return err
+}
+
+// accessKey is the key that signs access tokens; everybody who checks them has it.
+func (s *Signer) accessKey(ctx context.Context) (key, error) {
+	keys, err := s.access.get(ctx)
+	if err != nil {
+		return key{}, err
+	}
+	if _, published, err := s.verifier.keys.named(ctx, keys.first.id); err != nil {
+		return key{}, err
+	} else if !published {
+		return key{}, unusable(unpublished(keys.first))
+	}
+	return keys.first, nil
+}
+
 // Access returns a signed access token.
 func (s *Signer) Access(ctx context.Context, a Access) (string, error) {
-	keys, err := s.access.get(ctx)
+	signing, err := s.accessKey(ctx)
 	if err != nil {
 		return "", err
 	}
-	if _, published, err := s.verifier.keys.named(ctx, keys.first.id); err != nil {
-		return "", err
-	} else if !published {
-		return "", unusable(unpublished(keys.first))
-	}
-	return accessForm.sign(keys.first, &claims{
+	return accessForm.sign(signing, &claims{
 		Issuer: s.issuer, Audience: accessForm.audience, User: a.User.String(), Session: a.Session.String(),
 		ID: a.ID.String(), IssuedAt: a.IssuedAt.Unix(), Expires: a.ExpiresAt.Unix(),
 	})

@@ -1,0 +1,4 @@
+package auth
+
+// For tests of the package's outside.
+var Device = device
