@@ -29,12 +29,14 @@ type asked struct {
 
 // answered is what came of it.
 type answered struct {
+	lost    bool // the database did not answer in time: it happened, or it did not
 	refused bool
 	gen     int64
 	id      uuid.UUID // of the token that was given
 }
 
 // chain is the state of one session: what one caller after the other would see.
+// The id is zero while nobody has seen it.
 type chain struct {
 	gen   int64
 	id    uuid.UUID
@@ -44,7 +46,7 @@ type chain struct {
 // oneByOne says what each call answers if the calls come one by one, all within
 // the grace of thirty seconds. A history of many connections is correct if the
 // calls can be put into such an order, each between its start and its end.
-var oneByOne = porcupine.Model{
+var oneByOne = (&porcupine.NondeterministicModel{
 	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
 		sessions := map[uuid.UUID][]porcupine.Operation{}
 		for _, op := range history {
@@ -53,30 +55,22 @@ var oneByOne = porcupine.Model{
 		}
 		return slices.Collect(maps.Values(sessions))
 	},
-	Init: func() any { return chain{} },
-	Step: func(state, input, output any) (bool, any) {
+	Init: func() []any { return []any{chain{}} },
+	Step: func(state, input, output any) []any {
 		c, in, out := state.(chain), input.(asked), output.(answered)
-		switch age := c.gen - in.gen; {
-		case in.ends:
-			c.ended = true
-			return !out.refused, c
-		case c.ended:
-			return out.refused, c
-		case in.looks:
-			return !out.refused, c
-		case age == 0:
-			return !out.refused && out.gen == c.gen+1 && out.id != c.id, chain{gen: out.gen, id: out.id}
-		case age > 0 && age <= 16:
-			return !out.refused && out.gen == c.gen && out.id == c.id, c
-		case age > 16:
-			c.ended = true
-			return out.refused, c
+		if out.lost {
+			return append(c.next(in), c)
 		}
-		return false, c // a token before it was given
+		if next := c.step(in, out); next != nil {
+			return []any{*next}
+		}
+		return nil
 	},
 	DescribeOperation: func(input, output any) string {
 		in, out := input.(asked), output.(answered)
 		switch {
+		case out.lost:
+			return fmt.Sprintf("refresh %d, end %t: no answer", in.gen, in.ends)
 		case in.ends:
 			return "end"
 		case in.looks:
@@ -86,6 +80,52 @@ var oneByOne = porcupine.Model{
 		}
 		return fmt.Sprintf("refresh %d: %d %.4s", in.gen, out.gen, out.id)
 	},
+}).ToModel()
+
+// step returns the state after a call, nil if it could not answer so.
+func (c chain) step(in asked, out answered) *chain {
+	age := c.gen - in.gen
+	switch {
+	case in.ends:
+		c.ended = true
+		return possible(!out.refused, c)
+	case c.ended:
+		return possible(out.refused, c)
+	case in.looks:
+		return possible(!out.refused, c)
+	case age > 16:
+		c.ended = true
+		return possible(out.refused, c)
+	case age < 0 || out.refused: // a token before it was given, or one that was good
+		return nil
+	case age == 0:
+		return possible(out.gen == c.gen+1 && out.id != c.id, chain{gen: out.gen, id: out.id})
+	}
+	seen := c.id
+	c.id = out.id
+	return possible(out.gen == c.gen && (out.id == seen || seen == uuid.Nil), c)
+}
+
+func possible(is bool, next chain) *chain {
+	if is {
+		return &next
+	}
+	return nil
+}
+
+// next returns the states after a call whose answer nobody saw.
+func (c chain) next(in asked) []any {
+	age := c.gen - in.gen
+	switch {
+	case in.looks || c.ended:
+		return nil
+	case in.ends || age > 16:
+		c.ended = true
+		return []any{c}
+	case age == 0:
+		return []any{chain{gen: c.gen + 1}}
+	}
+	return nil
 }
 
 // recorder keeps a history.
@@ -102,6 +142,9 @@ func (r *recorder) record(client int, call func() (answered, []asked)) {
 	ended := time.Since(r.started)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if out.lost {
+		ended = time.Hour // it may still happen
+	}
 	for _, in := range asks {
 		r.history = append(r.history, porcupine.Operation{ClientId: client, Input: in, Call: begun.Nanoseconds(), Output: out, Return: ended.Nanoseconds()})
 	}
@@ -160,10 +203,14 @@ func (c *caller) post(url string, with request) reply {
 	}
 	defer func() { _ = response.Body.Close() }()
 	text, err := io.ReadAll(response.Body)
-	if err != nil || response.StatusCode >= 500 {
+	if err != nil || response.StatusCode >= 500 && response.StatusCode != http.StatusServiceUnavailable {
 		c.t.Errorf("status %d, %s, %v", response.StatusCode, text, err)
 	}
 	return c.read(c.t, response, string(text))
+}
+
+func outcome(got reply) answered {
+	return answered{lost: got.status == http.StatusServiceUnavailable, refused: got.status == http.StatusUnauthorized}
 }
 
 // Sixteen callers, each on a connection of its own, refresh and end a few
@@ -203,29 +250,29 @@ func TestHistoriesAreLinear(t *testing.T) {
 					in := asked{session: p.session, gen: from.token.Generation}
 					call := func() (answered, []asked) {
 						got := c.post(refreshes[random.IntN(2)]+"/api/auth/refresh", request{cookie: from.cookie})
-						if got.status != http.StatusOK {
-							return answered{refused: true}, []asked{in}
+						if got.status == http.StatusOK {
+							p.put(got)
 						}
-						p.put(got)
-						return answered{gen: got.token.Generation, id: got.token.ID}, []asked{in}
+						out := outcome(got)
+						out.gen, out.id = got.token.Generation, got.token.ID
+						return out, []asked{in}
 					}
 					switch random.IntN(600) {
 					case 0:
 						call = func() (answered, []asked) {
-							got := c.post(authority+"/api/auth/logout", request{cookie: from.cookie})
-							return answered{refused: got.status != http.StatusNoContent}, []asked{{session: p.session, ends: true}}
+							return outcome(c.post(authority+"/api/auth/logout", request{cookie: from.cookie})), []asked{{session: p.session, ends: true}}
 						}
 					case 1:
 						call = func() (answered, []asked) {
-							got := c.post(authority+"/api/auth/logout-everywhere", request{bearer: from.access})
-							if got.status == http.StatusUnauthorized { // which only a session that has ended is told
-								return answered{refused: true}, []asked{{session: p.session, looks: true}}
+							out := outcome(c.post(authority+"/api/auth/logout-everywhere", request{bearer: from.access}))
+							if out.refused { // which only one whose session has ended is told
+								return out, []asked{{session: p.session, looks: true}}
 							}
 							ends := make([]asked, len(pockets))
 							for i, p := range pockets {
 								ends[i] = asked{session: p.session, ends: true}
 							}
-							return answered{refused: got.status != http.StatusNoContent}, ends
+							return out, ends
 						}
 					}
 					r.record(n, call)
@@ -265,6 +312,9 @@ func TestTheCheckerRefusesWhatCannotBe(t *testing.T) {
 		"granted after it ended":           {[]op{{0, 1, -1, answered{}}, {2, 3, 0, answered{gen: 1, id: a}}}, porcupine.Illegal},
 		"refused and nothing ever ended":   {[]op{{0, 1, 0, answered{refused: true}}}, porcupine.Illegal},
 		"refused before it ended":          {[]op{{0, 1, 0, answered{refused: true}}, {2, 3, -1, answered{}}}, porcupine.Illegal},
+		"its answer was lost":              {[]op{{0, 9, 0, answered{lost: true}}, {1, 2, 0, answered{gen: 1, id: a}}, {3, 4, 1, answered{gen: 2, id: b}}}, porcupine.Ok},
+		"a lost one had rotated":           {[]op{{0, 9, 1, answered{lost: true}}, {1, 2, 0, answered{gen: 1, id: a}}, {3, 4, 0, answered{gen: 2, id: b}}, {5, 6, 1, answered{gen: 2, id: b}}}, porcupine.Ok},
+		"a lost one explains no two":       {[]op{{0, 9, 1, answered{lost: true}}, {1, 2, 0, answered{gen: 1, id: a}}, {3, 4, 0, answered{gen: 2, id: b}}, {5, 6, 1, answered{gen: 2, id: a}}}, porcupine.Illegal},
 		"a token before it could be given": {[]op{{0, 1, 1, answered{gen: 2, id: a}}, {2, 3, 0, answered{gen: 1, id: b}}}, porcupine.Illegal},
 	} {
 		var history []porcupine.Operation

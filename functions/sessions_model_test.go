@@ -32,6 +32,8 @@ type family struct {
 	expires  time.Time
 	absolute time.Time
 	ended    string // why its row says so, "" while it does not
+	endedAt  time.Time
+	gone     bool // its row was pruned
 	reuses   int
 	blame    string // the first thing that happened for which it may end
 }
@@ -44,7 +46,7 @@ func (f *family) late(gen int64, now time.Time) bool {
 	return gen < f.current() && (f.current()-gen > 16 || !now.Before(f.replaced[gen].Add(grace)))
 }
 
-func (f *family) dead() bool { return f.ended != "" || f.owner.disabled || f.epoch != f.owner.epoch }
+func (f *family) dead() bool { return f.gone || f.ended != "" || f.owner.disabled || f.epoch != f.owner.epoch }
 
 func (f *family) expired(now time.Time) bool { return !now.Before(f.expires) }
 
@@ -205,6 +207,8 @@ func (m *machine) settle(t *rapid.T, f *family, gen int64, got reply) {
 		}
 	}
 	switch {
+	case f.gone:
+		refused("session_unknown")
 	case f.dead():
 		refused("session_revoked")
 	case f.expired(m.now):
@@ -223,7 +227,7 @@ func (m *machine) settle(t *rapid.T, f *family, gen int64, got reply) {
 		m.holds(t, f, got)
 	case f.late(gen, m.now):
 		m.touched[f.id] = true
-		f.ended = "reuse"
+		f.ended, f.endedAt = "reuse", m.now
 		f.reuses++
 		refused("session_revoked")
 	default:
@@ -248,9 +252,9 @@ func (m *machine) opened(t *rapid.T, owner *person, got reply) *family {
 }
 
 func (m *machine) end(f *family, why string) {
-	if f.ended == "" {
+	if f.ended == "" && !f.gone {
 		m.touched[f.id] = true
-		f.ended = why
+		f.ended, f.endedAt = why, m.now
 	}
 	f.accuse(why)
 }
@@ -488,7 +492,7 @@ func (m *machine) EndSession(t *rapid.T) {
 	b := m.browser(t, m.hasAccess)
 	f := m.families[rapid.IntRange(0, len(m.families)-1).Draw(t, "session")]
 	want := http.StatusNoContent
-	if f.owner != b.owner {
+	if f.owner != b.owner || f.gone {
 		want = http.StatusNotFound
 	}
 	got := m.call(t, m.auth, http.MethodDelete, "/api/auth/sessions/"+f.id.String(), request{bearer: b.access})
@@ -540,6 +544,36 @@ func (m *machine) Disable(t *rapid.T) {
 	}
 }
 
+// Prune forgets the sessions of which no token is good any more.
+func (m *machine) Prune(t *rapid.T) {
+	got := m.call(t, m.rollup, http.MethodPost, "/api/rollup/prune", request{})
+	if got.status != http.StatusOK {
+		t.Fatalf("status %d, %s", got.status, got.raw)
+	}
+	rows := m.rows(t, m.people[0].id, m.people[1].id)
+	for _, f := range m.families {
+		if _, kept := rows[f.id]; kept || f.gone {
+			continue
+		}
+		if f.ended == "" && !f.expired(m.now) {
+			t.Fatalf("%s was pruned, and lives", f.id)
+		}
+		for _, cookie := range f.cookies {
+			token, err := m.signer.ReadRefresh(t.Context(), cookie)
+			if err != nil || !token.ExpiresAt.Before(m.now) {
+				t.Fatalf("%s was pruned, and a token of it expires at %s; %v", f.id, token.ExpiresAt, err)
+			}
+		}
+		f.gone = true
+		f.accuse("pruned")
+	}
+	for _, f := range m.families {
+		if old := m.now.Add(-9 * day); !f.gone && (f.expires.Before(old) || f.ended != "" && f.endedAt.Before(old)) {
+			t.Fatalf("%s was not pruned, and expired at %s or ended at %s", f.id, f.expires, f.endedAt)
+		}
+	}
+}
+
 // Tick lets time go on.
 func (m *machine) Tick(t *rapid.T) {
 	by := rapid.SampledFrom([]time.Duration{
@@ -553,11 +587,15 @@ func (m *machine) Tick(t *rapid.T) {
 // and one session's tokens never touch another.
 func (m *machine) Check(t *rapid.T) {
 	after := m.rows(t, m.people[0].id, m.people[1].id)
-	if len(after) != len(m.families) {
-		t.Fatalf("%d sessions, want %d", len(after), len(m.families))
-	}
 	for _, f := range m.families {
-		r, before := after[f.id], m.before[f.id]
+		r, there := after[f.id]
+		before := m.before[f.id]
+		if there == f.gone {
+			t.Fatalf("the row of %s is there: %t; pruned: %t", f.id, there, f.gone)
+		}
+		if f.gone {
+			continue
+		}
 		remembers := slices.Clone(f.replaced[max(0, len(f.replaced)-16):])
 		slices.Reverse(remembers)
 		switch {
@@ -572,6 +610,9 @@ func (m *machine) Check(t *rapid.T) {
 		case r.Version != before.Version && !m.touched[f.id]:
 			t.Fatalf("the row of %s was written", f.id)
 		}
+	}
+	for id := range after {
+		m.find(t, id)
 	}
 	m.before = after
 	clear(m.touched)
@@ -610,7 +651,7 @@ func (m *machine) drain(t *rapid.T) {
 	}
 }
 
-// TestSessionsKeepTheirPromises drives both functions through any sequence of
+// TestSessionsKeepTheirPromises drives the functions through any sequence of
 // what people, thieves, networks and clocks do.
 func TestSessionsKeepTheirPromises(t *testing.T) {
 	t.Parallel()

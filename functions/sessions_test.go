@@ -19,6 +19,7 @@ import (
 
 	"github.com/devops-dashboard/dashboard/functions/auth"
 	"github.com/devops-dashboard/dashboard/functions/refresh"
+	"github.com/devops-dashboard/dashboard/functions/rollup"
 	"github.com/devops-dashboard/dashboard/shared/function"
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
 	"github.com/devops-dashboard/dashboard/shared/identity"
@@ -26,8 +27,8 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/postgres/pgtest"
 )
 
-// Sessions are opened and ended by one function and renewed by another; what they
-// promise holds only for both together. The proofs are in four files: every
+// Sessions are opened and ended by one function, renewed by another and forgotten
+// by a third; what they promise holds only for all of them together. The proofs are in four files: every
 // sequence of steps against a model (sessions_model_test.go), every interleaving
 // of a few calls (sessions_race_test.go), recorded histories of many connections
 // (sessions_history_test.go), and instances that are killed
@@ -36,7 +37,7 @@ import (
 // noon is where the database's clock stands until a test moves it.
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// estate is auth and refresh on one database. Refresh has two instances, whose
+// estate is auth, refresh and rollup on one database. Refresh has two instances, whose
 // clocks are wrong by ten minutes, one either way: only the database's counts.
 type estate struct {
 	url       string
@@ -47,6 +48,7 @@ type estate struct {
 	now       time.Time // by the database's clock, unless it runs by itself
 	auth      http.Handler
 	refreshes []http.Handler
+	rollup    http.Handler // prunes
 }
 
 // openEstate opens an estate whose database has a clock that only setClock moves.
@@ -57,13 +59,14 @@ func openEstate(t *testing.T) *estate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// With public before pg_catalog, clock_timestamp() is ours.
+	// With public before pg_catalog, now() and clock_timestamp() are ours.
 	q := u.Query()
 	q.Set("search_path", "public,pg_catalog")
 	u.RawQuery = q.Encode()
 	e := openEstateAt(t, u.String(), "4")
 	e.setClock(t, noon, `CREATE TABLE wall (at timestamptz NOT NULL)`, `INSERT INTO wall VALUES ('-infinity')`,
-		`CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT at FROM public.wall'`)
+		`CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT at FROM public.wall'`,
+		`CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT at FROM public.wall'`)
 	e.serve(t, func() time.Time { return e.now })
 	return e
 }
@@ -92,7 +95,7 @@ func openEstateAt(t *testing.T, address, pool string) *estate {
 func (e *estate) serve(t *testing.T, now func() time.Time) {
 	t.Helper()
 	e.verifier = identity.VerifierFor(e.env(now).For(auth.Function))
-	e.auth = e.handler(t, auth.Function, now)
+	e.auth, e.rollup = e.handler(t, auth.Function, now), e.handler(t, rollup.Function, now)
 	for _, wrong := range []time.Duration{-10 * time.Minute, 10 * time.Minute} {
 		e.refreshes = append(e.refreshes, e.handler(t, refresh.Function, func() time.Time { return now().Add(wrong) }))
 	}
