@@ -46,7 +46,9 @@ func (f *family) late(gen int64, now time.Time) bool {
 	return gen < f.current() && (f.current()-gen > 16 || !now.Before(f.replaced[gen].Add(grace)))
 }
 
-func (f *family) dead() bool { return f.gone || f.ended != "" || f.owner.disabled || f.epoch != f.owner.epoch }
+func (f *family) dead() bool {
+	return f.gone || f.ended != "" || f.owner.disabled || f.epoch != f.owner.epoch
+}
 
 func (f *family) expired(now time.Time) bool { return !now.Before(f.expires) }
 

@@ -42,26 +42,32 @@ type fixture struct {
 func open(t *testing.T) *fixture {
 	t.Helper()
 	address := pgtest.URL(t)
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// With public before pg_catalog, clock_timestamp() is ours.
-	q := u.Query()
-	q.Set("search_path", "public,pg_catalog")
-	u.RawQuery = q.Encode()
 	db, err := pgxpool.New(t.Context(), address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	f := &fixture{url: u.String(), settings: identitytest.Settings(t), db: db}
+	// With public before pg_catalog, clock_timestamp() is ours.
+	f := &fixture{url: parameter(t, address, "search_path", "public,pg_catalog"), settings: identitytest.Settings(t), db: db}
 	f.settings["DATABASE_URL"] = f.url
 	f.exec(t, `CREATE TABLE wall (at timestamptz NOT NULL)`)
 	f.exec(t, `INSERT INTO wall VALUES ($1)`, noon)
 	f.exec(t, `CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT at FROM public.wall'`)
 	f.user = f.newUser(t)
 	return f
+}
+
+// parameter returns the address of a database with a parameter for its sessions.
+func parameter(t *testing.T, address, name, value string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set(name, value)
+	u.RawQuery = q.Encode()
+	return u.String()
 }
 
 func (f *fixture) newUser(t *testing.T) uuid.UUID {
