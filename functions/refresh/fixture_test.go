@@ -70,14 +70,14 @@ func parameter(t *testing.T, address, name, value string) string {
 	return u.String()
 }
 
-func (f *fixture) newUser(t *testing.T) uuid.UUID {
+func (f *fixture) newUser(t testing.TB) uuid.UUID {
 	t.Helper()
 	id := uuid.New()
 	f.exec(t, `INSERT INTO users (id, email, email_key, name, password_hash) VALUES ($1::uuid, $1::uuid::text, $1::uuid::text, 'A', '')`, id)
 	return id
 }
 
-func (f *fixture) exec(t *testing.T, sql string, args ...any) {
+func (f *fixture) exec(t testing.TB, sql string, args ...any) {
 	t.Helper()
 	if _, err := f.db.Exec(t.Context(), sql, args...); err != nil {
 		t.Fatal(err)
@@ -145,7 +145,7 @@ func (f *fixture) session(t *testing.T, change ...func(*row)) row {
 	return f.row(t, r.ID)
 }
 
-func (f *fixture) row(t *testing.T, id uuid.UUID) row {
+func (f *fixture) row(t testing.TB, id uuid.UUID) row {
 	t.Helper()
 	var r row
 	err := f.db.QueryRow(t.Context(), `
@@ -159,7 +159,7 @@ func (f *fixture) row(t *testing.T, id uuid.UUID) row {
 }
 
 // cookie returns the refresh token for the row.
-func (f *fixture) cookie(t *testing.T, r row) string {
+func (f *fixture) cookie(t testing.TB, r row) string {
 	t.Helper()
 	token, err := identitytest.Signer(t, f.settings).Refresh(t.Context(), identity.Refresh{
 		ID: r.Token, User: r.User, Session: r.ID, Generation: r.Generation, IssuedAt: r.IssuedAt, ExpiresAt: r.ExpiresAt,

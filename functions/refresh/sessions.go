@@ -62,8 +62,8 @@ WITH cur AS MATERIALIZED (
   SELECT 'refresh_reuse', v.ts, v.user_id, v.id, jsonb_build_object('presented', $3::bigint, 'current', v.gen)
     FROM v WHERE v.verdict = 'reuse'
 )
-SELECT v.verdict, v.id, v.user_id, COALESCE(w.gen, v.gen), COALESCE(w.jti, v.jti), COALESCE(w.issued_at, v.issued_at),
-       COALESCE(w.expires_at, v.expires_at), v.absolute_expires_at, v.ts
+SELECT v.verdict, v.id, v.user_id, COALESCE(w.gen, v.gen) AS gen, COALESCE(w.jti, v.jti) AS jti,
+       COALESCE(w.issued_at, v.issued_at) AS issued_at, COALESCE(w.expires_at, v.expires_at) AS expires_at, v.absolute_expires_at, v.ts
   FROM v LEFT JOIN w ON w.id = v.id`
 
 // rotate judges token and returns the session as it is afterwards. Running it
