@@ -195,7 +195,7 @@ var (
 	// frame is what serving through the functions framework and huma brings.
 	frame = []string{
 		"cloud.google.com/go/functions", "github.com/GoogleCloudPlatform/functions-framework-go", "github.com/cloudevents/sdk-go/v2",
-		"github.com/danielgtaylor/huma/v2", "github.com/google/uuid", "github.com/json-iterator/go", "github.com/modern-go/concurrent",
+		"github.com/danielgtaylor/huma/v2", "github.com/go-json-experiment/json", "github.com/google/uuid", "github.com/json-iterator/go", "github.com/modern-go/concurrent",
 		"github.com/modern-go/reflect2", "go.uber.org/atomic", "go.uber.org/multierr", "go.uber.org/zap",
 	}
 	// database is what PostgreSQL brings: the driver, the connector to Cloud SQL

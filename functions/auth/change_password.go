@@ -39,6 +39,10 @@ func (a *accounts) changePassword(ctx context.Context, in *changePasswordInput) 
 	if err := in.Body.validate(""); err != nil {
 		return nil, err
 	}
+	opening, err := a.opening(ctx, identity.CookieInput{}, in.UserAgent)
+	if err != nil {
+		return nil, err
+	}
 	caller := identity.CallerOf(ctx)
 	for range loginTries {
 		found, email, err := findCaller(ctx, a.db, caller)
@@ -58,7 +62,7 @@ func (a *accounts) changePassword(ctx context.Context, in *changePasswordInput) 
 		if err != nil {
 			return nil, err
 		}
-		session, profile, err := replacePassword(ctx, a.db, caller, found, hash, opening{userAgent: clip(in.UserAgent)})
+		session, profile, err := replacePassword(ctx, a.db, caller, found, hash, opening)
 		if errors.Is(err, pgx.ErrNoRows) {
 			continue
 		}

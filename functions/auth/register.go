@@ -63,8 +63,12 @@ func (a *accounts) register(ctx context.Context, in *registerInput) (*signedInOu
 	return a.grant(ctx, session, profile)
 }
 
-// opening gathers what a new session is opened with.
+// opening gathers what a new session is opened with. It fails if there would be no
+// tokens for it.
 func (a *accounts) opening(ctx context.Context, cookie identity.CookieInput, userAgent string) (opening, error) {
+	if err := a.signer.Ready(ctx); err != nil {
+		return opening{}, err
+	}
 	replaced, err := cookie.Sessions(ctx, a.signer)
 	return opening{replaces: replaced, userAgent: clip(userAgent)}, err
 }

@@ -229,6 +229,13 @@ func TestUnusableKeysAreNotTheCallersFault(t *testing.T) {
 			}
 		}
 	}
+	if got := changePassword(t, f.with(t, map[string]string{"ACCESS_SIGNING_KEYS": "{}"}), first.Body.AccessToken, password, another); got.Body.Code != "keys_unusable" {
+		t.Errorf("change password: status %d, code %q", got.Status, got.Body.Code)
+	}
+	// Nothing came about that its owner was not given the tokens for.
+	if f.count(t, "users") != 1 || f.count(t, "sessions") != 1 || f.reason(t, f.session(t, first.Cookie).Session) != "" || login(t, f.handler(t), email, password).Status != http.StatusOK {
+		t.Error("something was changed without an answer for it")
+	}
 	if got := logout(t, f.with(t, map[string]string{"REFRESH_KEYS": "{}"}), cookie(first.Cookie)); got.Status != http.StatusServiceUnavailable {
 		t.Errorf("logout: status %d", got.Status)
 	}

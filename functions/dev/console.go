@@ -38,9 +38,10 @@ func (c console) Handle(_ context.Context, r slog.Record) error {
 					text += fmt.Sprintf(" %v", field.Value)
 				}
 			}
+		case "request_id": // of use where there are many
 		case "panic":
 			text += " panic=" + a.Value.String()
-		case "problem", "error":
+		default:
 			text += " " + a.Key + "=" + printable(a.Value.String())
 		}
 		return true

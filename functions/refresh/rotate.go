@@ -40,6 +40,9 @@ func (r *rotation) refresh(ctx context.Context, in *rotateInput) (*rotateOutput,
 	if err != nil {
 		return nil, err
 	}
+	if err := r.signer.Ready(ctx); err != nil {
+		return nil, err
+	}
 	timed, cancel := context.WithTimeout(ctx, statementTime)
 	defer cancel()
 	verdict, session, err := rotate(timed, r.db, token)

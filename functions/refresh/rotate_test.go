@@ -405,13 +405,18 @@ func TestKeysAreRotated(t *testing.T) {
 func TestUnusableKeysAreNotTheCallersFault(t *testing.T) {
 	t.Parallel()
 	f := open(t)
-	cookie := f.cookie(t, f.session(t))
+	r := f.session(t)
+	cookie := f.cookie(t, r)
 	for setting, text := range map[string]string{
 		"REFRESH_KEYS": "{}", "ACCESS_SIGNING_KEYS": "{}", "ACCESS_PUBLIC_KEYS": identity.NewKeys()["ACCESS_PUBLIC_KEYS"],
 	} {
 		got := post(t, f.with(t, map[string]string{setting: text}), cookie)
 		if got.Status != http.StatusServiceUnavailable || got.Body.Code != "keys_unusable" {
 			t.Errorf("%s: status %d, code %q", setting, got.Status, got.Body.Code)
+		}
+		// Who has no successor of a token must not be taken for a thief later.
+		if f.row(t, r.ID).Version != r.Version {
+			t.Errorf("%s: the session moved on without its owner", setting)
 		}
 	}
 }

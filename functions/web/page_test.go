@@ -439,6 +439,36 @@ func TestAccountsAreMadeInThePage(t *testing.T) {
 	b.expectQuiet(unauthorized)
 }
 
+// An account that was opened while its answer was lost is the one that its owner
+// is signed in to, and not one that somebody else has.
+func TestALostAnswerToARegistrationIsMadeUpFor(t *testing.T) {
+	t.Parallel()
+	b, s := newBrowser(t), newSite(t)
+	b.do(chromedp.Navigate(s.url))
+	b.wait(`document.querySelector(".link")`)
+	b.do(chromedp.Click(chromedp.CSS(".link")))
+	b.wait(`document.querySelector("#team")`)
+	lost := false
+	s.between(func(next http.Handler, w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/api/auth/register" && !lost {
+			lost = true
+			next.ServeHTTP(httptest.NewRecorder(), r)
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	b.do(
+		chromedp.SendKeys(chromedp.CSS("#name"), "Grace Example"),
+		chromedp.SendKeys(chromedp.CSS("#team"), "Herons"),
+		chromedp.SendKeys(chromedp.CSS("#email"), "grace@example.org"),
+		chromedp.SendKeys(chromedp.CSS("#password"), password+" again"),
+		chromedp.Click(chromedp.CSS(".primary")),
+	)
+	b.waitText(".who", "Grace Example")
+	b.expectQuiet(unauthorized, "status of 502", "status of 409")
+}
+
 // Whatever a browser does with its tabs, nobody is signed out.
 func TestReloadsStaySignedIn(t *testing.T) {
 	t.Parallel()

@@ -76,7 +76,8 @@ func InvalidField(location, message string) *Error {
 func Away(dependency string, cause error) *Error {
 	return &Error{
 		Kind: Unavailable, Code: "unavailable",
-		Detail:     "The service cannot reach " + dependency + " at the moment. Nothing was changed; try again shortly.",
+		// Whether anything was changed is not known: an answer may have been lost.
+		Detail:     "The service cannot reach " + dependency + " at the moment. Try again shortly.",
 		RetryAfter: 2 * time.Second,
 		Cause:      cause,
 	}

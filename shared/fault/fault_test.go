@@ -44,7 +44,7 @@ func TestAwayKeepsItsCauseAndMayBeTriedAgain(t *testing.T) {
 	if !errors.Is(err, cause) {
 		t.Error("the cause is lost to errors.Is")
 	}
-	if want := "The service cannot reach the database at the moment. Nothing was changed; try again shortly."; err.Detail != want {
+	if want := "The service cannot reach the database at the moment. Try again shortly."; err.Detail != want {
 		t.Errorf("Detail = %q, want %q", err.Detail, want)
 	}
 }

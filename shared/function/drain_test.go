@@ -69,11 +69,35 @@ func TestDrainWaitsForTheLastRequest(t *testing.T) {
 	})
 }
 
+// A handler that is done has not been answered for yet.
+func TestAnswersAreSentBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	for name, ago := range map[string]time.Duration{"just done": 0, "done a while ago": 60 * time.Millisecond, "done long ago": time.Second} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				d, env := draining(t)
+				work(d, 0)
+				done := time.Now()
+				time.Sleep(ago)
+				d.end(env)
+				if took := time.Since(done); took < sendTime || took > max(sendTime, ago) {
+					t.Errorf("the process ends %v after the handler", took)
+				}
+			})
+		})
+	}
+	if whole := drainTime + stopTime + sendTime; whole >= 10*time.Second {
+		t.Errorf("the end may take %s; Cloud Run kills after 10 s", whole)
+	}
+}
+
 func TestDrainOfAnIdleProcessIsImmediate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d, env := draining(t)
 		work(d, 0)
+		time.Sleep(sendTime)
 		began := time.Now()
 		if code := d.end(env); code != 0 || time.Since(began) != 0 {
 			t.Errorf("exit code %d after %v", code, time.Since(began))

@@ -24,12 +24,13 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/logging"
 )
 
-// drainTime is how long requests in flight may take after SIGTERM, and stopTime
-// what closing may take after that. Cloud Run kills an instance 10 s after
-// SIGTERM.
+// drainTime is how long requests in flight may take after SIGTERM, stopTime what
+// closing may take after that, and sendTime how long the server gets to send an
+// answer once its handler is done. Cloud Run kills an instance 10 s after SIGTERM.
 const (
 	drainTime = 8 * time.Second
 	stopTime  = time.Second
+	sendTime  = 100 * time.Millisecond
 )
 
 // Main serves one function on $PORT through the functions framework until
@@ -147,6 +148,7 @@ type drain struct {
 
 	mu       sync.Mutex
 	inFlight int
+	finished time.Time // when the last request was
 	ending   bool
 	idle     chan struct{} // closed when ending and nothing is in flight
 }
@@ -186,6 +188,7 @@ func (d *drain) finish() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.inFlight--
+	d.finished = time.Now()
 	if d.ending && d.inFlight == 0 {
 		close(d.idle)
 	}
@@ -219,10 +222,22 @@ func (d *drain) end(env *Env) int {
 		level = slog.LevelWarn
 	}
 	env.Log.Log(ctx, level, "stopped", attrs...)
+	d.letSend()
 	if level != slog.LevelInfo {
 		return 1
 	}
 	return 0
+}
+
+// letSend waits until the answers of finished requests must have been sent: the
+// server sends what a handler wrote only after the handler has returned, and tells
+// nobody when it has. (Its Shutdown would know, and would have the framework's own
+// main end the process at once.)
+func (d *drain) letSend() {
+	d.mu.Lock()
+	finished := d.finished
+	d.mu.Unlock()
+	time.Sleep(time.Until(finished.Add(sendTime)))
 }
 
 // release is the commit, where the linker was told:

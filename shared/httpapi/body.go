@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,12 +10,14 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // readBody reads a JSON body whole, before huma does, so that each way it can be
@@ -74,6 +75,11 @@ func checkURL(r *http.Request) *Problem {
 		if slices.ContainsFunc(values, hasNUL) {
 			return nulProblem("query." + name)
 		}
+		if len(values) > 1 { // huma would take the first and pass over the rest
+			p := newProblem(http.StatusUnprocessableEntity, "invalid_request", "A query parameter stands there more than once; errors names it.")
+			p.Errors = []ProblemField{{"query." + name, "must be given once"}}
+			return p
+		}
 	}
 	if hasNUL(r.URL.Path) {
 		return nulProblem("path")
@@ -94,7 +100,7 @@ func checkBodyHeaders(h http.Header) *Problem {
 	unsupported := func(detail string) *Problem {
 		return newProblem(http.StatusUnsupportedMediaType, "unsupported_media_type", detail)
 	}
-	if encoding := h.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+	if slices.ContainsFunc(h.Values("Content-Encoding"), func(encoding string) bool { return encoding != "" && encoding != "identity" }) {
 		return unsupported("Send the body without Content-Encoding; compressed bodies are not read.")
 	}
 	// An absent type is refused too: a cross-site form cannot then pass for JSON.
@@ -123,45 +129,66 @@ func checkBody(body []byte, err error, limit int64) *Problem {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return newProblem(http.StatusBadRequest, "malformed_request", "The body is empty; send a JSON object.")
 	}
-	var value any
-	if err := json.Unmarshal(body, &value); err != nil {
-		return newProblem(http.StatusBadRequest, "malformed_request", "The body is not one JSON value: "+whereBroken(err)+".")
+	return checkJSON(body)
+}
+
+// checkJSON walks through a JSON text, strictly: a name that stands twice in an
+// object, or half a surrogate pair, is refused, where encoding/json takes the last
+// of the two, or another text than was sent.
+func checkJSON(body []byte) *Problem {
+	decoder := jsontext.NewDecoder(bytes.NewReader(body))
+	for first := true; first || decoder.StackDepth() > 0; first = false {
+		token, err := decoder.ReadToken()
+		if err != nil {
+			return newProblem(http.StatusBadRequest, "malformed_request", "The body is not one JSON value: "+whatIsBroken(err)+".")
+		}
+		if token.Kind() == '0' {
+			if _, err := strconv.ParseFloat(token.String(), 64); err != nil {
+				return newProblem(http.StatusBadRequest, "malformed_request", fmt.Sprintf("The body is not one JSON value: a number in it is too large, at byte %d.", decoder.InputOffset()))
+			}
+		}
+		if token.Kind() == '"' && hasNUL(token.String()) {
+			return nulProblem(bodyLocation(decoder))
+		}
 	}
-	if at, found := findNUL(value, "body"); found {
-		return nulProblem(at)
+	if _, err := decoder.ReadToken(); !errors.Is(err, io.EOF) {
+		return newProblem(http.StatusBadRequest, "malformed_request", "The body is not one JSON value: something follows it, at byte "+strconv.FormatInt(decoder.InputOffset(), 10)+".")
 	}
 	return nil
 }
 
-// whereBroken says what is wrong with a JSON text, without repeating it.
-func whereBroken(err error) string {
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
-		return fmt.Sprintf("%v, at byte %d", err, syntax.Offset)
+// bodyLocation is where the decoder has come to, as problems name it:
+// body.items[2].name. A name that has a NUL itself is not shown, but where it
+// stands.
+func bodyLocation(d *jsontext.Decoder) string {
+	at := "body"
+	for name := range d.StackPointer().Tokens() {
+		switch _, err := strconv.Atoi(name); {
+		case hasNUL(name):
+			return at
+		case err == nil:
+			at += "[" + name + "]"
+		default:
+			at += "." + name
+		}
 	}
-	return "a number in it is too large"
+	return at
 }
 
-// findNUL returns where value holds a NUL character.
-func findNUL(value any, at string) (string, bool) {
-	switch v := value.(type) {
-	case string:
-		return at, hasNUL(v)
-	case []any:
-		for i, item := range v {
-			if where, found := findNUL(item, fmt.Sprintf("%s[%d]", at, i)); found {
-				return where, true
-			}
+// whatIsBroken says what is wrong with a JSON text, without repeating it.
+func whatIsBroken(err error) string {
+	at := func(what string) string {
+		var syntax *jsontext.SyntacticError
+		if errors.As(err, &syntax) {
+			return fmt.Sprintf("%s, at byte %d", what, syntax.ByteOffset)
 		}
-	case map[string]any:
-		for key, item := range v {
-			if hasNUL(key) {
-				return at, true // the name itself cannot be shown
-			}
-			if where, found := findNUL(item, at+"."+key); found {
-				return where, true
-			}
-		}
+		return what
 	}
-	return "", false
+	switch {
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return at("an object has one name twice")
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return at("it ends too early")
+	}
+	return at("it cannot be read on")
 }

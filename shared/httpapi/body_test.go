@@ -44,10 +44,14 @@ func TestBodyThatCannotBeReadIsAProblemThatSaysWhatToChange(t *testing.T) {
 		{name: "zipped", mediaType: json, encoding: "gzip", body: good, status: 415, code: "unsupported_media_type", detail: "without Content-Encoding"},
 		{name: "empty", mediaType: json, status: 400, code: "malformed_request", detail: "empty"},
 		{name: "blank", mediaType: json, body: " \n", status: 400, code: "malformed_request", detail: "empty"},
-		{name: "not JSON", mediaType: json, body: `{"password": hunter2}`, status: 400, code: "malformed_request", detail: "at byte 14"},
-		{name: "cut off", mediaType: json, body: good[:20], status: 400, code: "malformed_request", detail: "unexpected end of JSON input"},
-		{name: "two values", mediaType: json, body: good + good, status: 400, code: "malformed_request", detail: "after top-level value"},
+		{name: "not JSON", mediaType: json, body: `{"password": hunter2}`, status: 400, code: "malformed_request", detail: "at byte 13"},
+		{name: "cut off", mediaType: json, body: good[:20], status: 400, code: "malformed_request", detail: "it ends too early, at byte 20"},
+		{name: "two values", mediaType: json, body: good + good, status: 400, code: "malformed_request", detail: "something follows it, at byte"},
 		{name: "a number out of range", mediaType: json, body: `{"email":1e999}`, status: 400, code: "malformed_request", detail: "a number in it is too large"},
+		{name: "a name twice", mediaType: json, body: `{"email":"a@example.com","password":"hunter2 hunter2","password":"correct horse"}`, status: 400, code: "malformed_request", detail: "one name twice"},
+		{name: "half a character", mediaType: json, body: `{"email":"a@example.com","password":"correct horse\ud800"}`, status: 400, code: "malformed_request", detail: "cannot be read on"},
+		{name: "a whole character", mediaType: json, body: `{"email":"a@example.com","password":"correct horse\ud83d\ude00"}`, status: 200},
+		{name: "zipped, it says second", mediaType: json, encoding: "identity,gzip", body: good, status: 415, code: "unsupported_media_type"},
 		{name: "too deep", mediaType: json, body: strings.Repeat("[", 20000), status: 400, code: "malformed_request"},
 		{name: "not UTF-8", mediaType: json, body: "{\"email\":\"\xff\"}", status: 400, code: "malformed_request", detail: "UTF-8"},
 		{name: "too large", mediaType: json, body: exact(httpapi.JSONBodyBytes + 1), status: 413, code: "request_too_large", detail: "65536 bytes"},
@@ -71,7 +75,7 @@ func TestBodyThatCannotBeReadIsAProblemThatSaysWhatToChange(t *testing.T) {
 				r.Header.Set("Content-Type", test.mediaType)
 			}
 			if test.encoding != "" {
-				r.Header.Set("Content-Encoding", test.encoding)
+				r.Header["Content-Encoding"] = strings.Split(test.encoding, ",")
 			}
 			answer, body := do(t, r)
 			if answer.StatusCode != test.status {
@@ -193,6 +197,7 @@ func TestURLThatCannotBeMeantIsRefused(t *testing.T) {
 		{"/of/a%2Fb?from=%C3%A9", 200, nil},
 		{"/of/a?from=%00", 422, []httpapi.ProblemField{{Location: "query.from", Message: nul}}},
 		{"/of/a?from=%ff", 400, nil},
+		{"/of/a?from=b&from=c", 422, []httpapi.ProblemField{{Location: "query.from", Message: "must be given once"}}},
 		{"/of/a?from=%c3&to=%a9", 400, nil},
 		{"/of/a?from=%00&to=%ff", 400, nil},
 		{"/of/a?%00=b", 400, nil},

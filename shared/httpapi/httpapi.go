@@ -7,7 +7,9 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -66,8 +68,30 @@ func New(mux *http.ServeMux, timeout time.Duration) *API {
 		"scheduler":      {Type: "http", Scheme: "bearer", Description: "Google's identity token for the scheduler's account, checked by Cloud Run."},
 	}
 	api := &API{API: humago.New(mux, config), mux: mux, timeout: timeout}
+	document := api.OpenAPI()
+	document.OnAddOperation = append(document.OnAddOperation, api.addRefusals)
 	api.UseMiddleware(api.deadline, api.guard, readBody)
 	return api
+}
+
+// addRefusals documents what the frame itself may answer on any route.
+func (a *API) addRefusals(document *huma.OpenAPI, op *huma.Operation) {
+	statuses := []int{http.StatusBadRequest, http.StatusForbidden, http.StatusUnprocessableEntity}
+	if op.RequestBody != nil {
+		statuses = append(statuses, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+	}
+	if access(op) == "bearer" {
+		statuses = append(statuses, http.StatusUnauthorized)
+	}
+	problem := document.Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")
+	for _, status := range statuses {
+		if code := strconv.Itoa(status); op.Responses[code] == nil {
+			op.Responses[code] = &huma.Response{
+				Description: http.StatusText(status),
+				Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: problem}},
+			}
+		}
+	}
 }
 
 // Config lets huma find the settings behind the embedded API.
@@ -77,7 +101,11 @@ func (a *API) Config() huma.Config { return a.API.(interface{ Config() huma.Conf
 func (a *API) Handle(pattern string, handler http.Handler) {
 	method, path, _ := strings.Cut(pattern, " ")
 	a.pages = append(a.pages, Route{method, path, "public"})
-	a.mux.Handle(pattern, handler)
+	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := a.within(r.Context(), w)
+		defer cancel()
+		handler.ServeHTTP(w, r.WithContext(ctx))
+	})
 }
 
 // Served lists the routes registered so far, ordered by path and method.
@@ -114,13 +142,20 @@ func access(op *huma.Operation) string {
 
 // deadline ends the work of a request at the function's timeout.
 func (a *API) deadline(ctx huma.Context, next func(huma.Context)) {
-	if a.timeout <= 0 {
-		next(ctx)
-		return
-	}
-	timed, cancel := context.WithTimeout(ctx.Context(), a.timeout)
+	_, w := humago.Unwrap(ctx)
+	timed, cancel := a.within(ctx.Context(), w)
 	defer cancel()
 	next(huma.WithContext(ctx, timed))
+}
+
+// within bounds the making of an answer to the function's timeout, and the
+// sending to a while after it.
+func (a *API) within(ctx context.Context, w http.ResponseWriter) (context.Context, context.CancelFunc) {
+	if a.timeout <= 0 {
+		return ctx, func() {}
+	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(a.timeout + writeTime))
+	return context.WithTimeout(ctx, a.timeout)
 }
 
 func (a *API) guard(ctx huma.Context, next func(huma.Context)) {

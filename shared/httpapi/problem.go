@@ -130,6 +130,9 @@ func humaProblem(status int, msg string, errs []error) *Problem {
 // rule returns huma's message without what the parser of a format adds to it,
 // which quotes the value: "expected string to be RFC 5322 email: ...".
 func rule(message string) string {
+	if message == "invalid value" || strings.HasPrefix(message, "invalid value: invalid UUID") {
+		return "must be a UUID, like 2f1c6f0e-7f0b-4b0e-9a53-5c1d2e3f4a5b"
+	}
 	if strings.HasPrefix(message, "expected") {
 		message, _, _ = strings.Cut(message, ": ")
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -29,6 +30,7 @@ func Wrap(mux *http.ServeMux, log *slog.Logger, now func() time.Time) http.Handl
 		ctx := context.WithValue(r.Context(), recordKey{}, record)
 		r = r.WithContext(logging.WithTrace(ctx, traceOf(r.Header)))
 		answer := &answer{ResponseWriter: w}
+		limit(answer, r)
 		answer.Header().Set("X-Request-Id", record.id)
 		answer.Header().Set("X-Content-Type-Options", "nosniff")
 		defer func() {
@@ -53,6 +55,44 @@ func Wrap(mux *http.ServeMux, log *slog.Logger, now func() time.Time) http.Handl
 		}
 		serve(mux, answer, r)
 	})
+}
+
+// Bounds on what a client may keep a connection waiting for. A route whose
+// requests take longer by right sets its own.
+const (
+	bodyTime  = 5 * time.Second  // until the whole body has arrived
+	writeTime = 30 * time.Second // until the whole answer has been taken
+)
+
+// limit bounds a request in time: the functions framework serves without any
+// deadline, and net/http reads to the end of a body before it sends an answer.
+func limit(a *answer, r *http.Request) {
+	connection := http.NewResponseController(a.ResponseWriter)
+	_ = connection.SetWriteDeadline(time.Now().Add(writeTime))
+	if r.ContentLength == 0 {
+		return
+	}
+	_ = connection.SetReadDeadline(time.Now().Add(bodyTime))
+	a.body = &requestBody{ReadCloser: r.Body, ended: func() { _ = connection.SetReadDeadline(time.Time{}) }}
+	r.Body = a.body
+}
+
+// requestBody tells when it has been read to its end. From then on the server
+// reads from the connection to notice that the client left, and must not take a
+// deadline for that.
+type requestBody struct {
+	io.ReadCloser
+	whole bool
+	ended func()
+}
+
+func (b *requestBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) && !b.whole {
+		b.whole = true
+		b.ended()
+	}
+	return n, err
 }
 
 // cut ends the connection, so that half an answer is not taken for a whole one.
@@ -109,6 +149,7 @@ func (f *refusal) WriteHeader(status int)      { f.status = status }
 // answer remembers what was sent.
 type answer struct {
 	http.ResponseWriter
+	body   *requestBody // nil where the request has none
 	status int
 	bytes  int64
 }
@@ -116,6 +157,7 @@ type answer struct {
 func (a *answer) WriteHeader(status int) {
 	if a.status == 0 && status >= http.StatusOK { // 1xx are hints, not the answer
 		a.status = status
+		a.giveUpBody()
 	}
 	a.ResponseWriter.WriteHeader(status)
 }
@@ -123,10 +165,19 @@ func (a *answer) WriteHeader(status int) {
 func (a *answer) Write(b []byte) (int, error) {
 	if a.status == 0 {
 		a.status = http.StatusOK
+		a.giveUpBody()
 	}
 	n, err := a.ResponseWriter.Write(b)
 	a.bytes += int64(n)
 	return n, err
+}
+
+// giveUpBody has the connection end after the answer, where part of the body was
+// not read: the server would wait for it first.
+func (a *answer) giveUpBody() {
+	if a.body != nil && !a.body.whole {
+		a.Header().Set("Connection", "close")
+	}
 }
 
 // Unwrap lets http.ResponseController reach flushing and deadlines.

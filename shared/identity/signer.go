@@ -104,20 +104,39 @@ func (s *Signer) Grant(ctx context.Context, session Session) (Grant, error) {
 	}, nil
 }
 
-// Access returns a signed access token.
-func (s *Signer) Access(ctx context.Context, a Access) (string, error) {
+// Ready fails as Grant would. What changes a session asks it first: a session that
+// is ahead of the tokens that its owner was given ends as stolen.
+func (s *Signer) Ready(ctx context.Context) error {
+	if _, err := s.accessKey(ctx); err != nil {
+		return err
+	}
+	_, err := s.refresh.get(ctx)
+	return err
+}
+
+// accessKey is the key that signs access tokens; everybody who checks them has it.
+func (s *Signer) accessKey(ctx context.Context) (key, error) {
 	keys, err := s.access.get(ctx)
 	if err != nil {
-		return "", err
+		return key{}, err
 	}
 	public, err := s.verifier.keys.of(s.verifier.text)
 	if err != nil {
-		return "", unusable(err)
+		return key{}, unusable(err)
 	}
 	if _, published := public.byID[keys.first.id]; !published {
-		return "", unusable(fmt.Errorf("%s: the first key, %s, is not in %s: publish a key everywhere before it signs", signingKeys, keys.first.id, publicKeys))
+		return key{}, unusable(fmt.Errorf("%s: the first key, %s, is not in %s: publish a key everywhere before it signs", signingKeys, keys.first.id, publicKeys))
 	}
-	return accessForm.sign(keys.first, &claims{
+	return keys.first, nil
+}
+
+// Access returns a signed access token.
+func (s *Signer) Access(ctx context.Context, a Access) (string, error) {
+	signing, err := s.accessKey(ctx)
+	if err != nil {
+		return "", err
+	}
+	return accessForm.sign(signing, &claims{
 		Issuer: s.issuer, Audience: accessForm.audience, User: a.User.String(), Session: a.Session.String(),
 		ID: a.ID.String(), IssuedAt: a.IssuedAt.Unix(), Expires: a.ExpiresAt.Unix(),
 	})

@@ -133,6 +133,8 @@ func TestSettings(t *testing.T) {
 			check: func(c *pgxpool.Config) any { return c.MaxConns }, want: int32(9)},
 		"lives less than an IAM login": {settings: map[string]string{"DATABASE_URL": url},
 			check: func(c *pgxpool.Config) any { return c.MaxConnLifetime+c.MaxConnLifetimeJitter < time.Hour }, want: true},
+		"gives up connecting in time": {settings: map[string]string{"DATABASE_URL": url},
+			check: func(c *pgxpool.Config) any { return c.ConnConfig.ConnectTimeout <= 2*time.Second }, want: true},
 		"caches statements": {settings: map[string]string{"DATABASE_URL": url},
 			check: func(c *pgxpool.Config) any { return c.ConnConfig.DefaultQueryExecMode }, want: pgx.QueryExecModeCacheStatement},
 		"parameters": {settings: map[string]string{"DATABASE_URL": url},

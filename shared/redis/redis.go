@@ -66,6 +66,7 @@ func (d *Database) Client(ctx context.Context) (*goredis.Client, error) {
 	options.PoolSize = 8
 	options.ConnMaxIdleTime = time.Minute
 	options.DialTimeout = 500 * time.Millisecond
+	options.DialerRetries = 1 // of five by default, with pauses: what is repeated is the command
 	options.ReadTimeout = 200 * time.Millisecond
 	options.WriteTimeout = 200 * time.Millisecond
 	options.MaxRetries = 1

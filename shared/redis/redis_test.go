@@ -48,6 +48,19 @@ func TestOneClientUntilTheStop(t *testing.T) {
 	}
 }
 
+// A Redis that is away is noticed soon, and few times over.
+func TestClientGivesUpEarly(t *testing.T) {
+	t.Parallel()
+	client, err := redis.For(newEnv("redis://127.0.0.1:1")).Client(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := client.Options()
+	if o.DialTimeout > 500*time.Millisecond || o.ReadTimeout > 200*time.Millisecond || o.WriteTimeout > 200*time.Millisecond || o.DialerRetries > 1 || o.MaxRetries > 1 || !o.ContextTimeoutEnabled {
+		t.Errorf("%+v", o)
+	}
+}
+
 func TestNothingIsOpenedBeforeItIsNeeded(t *testing.T) {
 	t.Parallel()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

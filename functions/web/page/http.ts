@@ -14,18 +14,18 @@ export class Refusal extends Error {
 export class Away extends Error {}
 
 const pauses = [200, 1000, 5000]; // ms before each repetition
-const patience = 20_000; // ms until a silent server counts as away
 
 /**
  * ask sends a request and returns the JSON of its 2xx answer, undefined where
- * that is empty. It throws Refusal or Away.
+ * that is empty. It throws Refusal or Away. patience is how long a silent server
+ * is waited for, each time, in ms.
  */
-export async function ask<T>(path: string, init: RequestInit = {}): Promise<T> {
+export async function ask<T>(path: string, init: RequestInit = {}, patience = 20_000): Promise<T> {
   let last = new Away("The server cannot be reached.");
   for (let attempt = 0; attempt <= pauses.length; attempt++) {
     if (attempt > 0) await pause(pauses[attempt - 1]!, init.signal);
     try {
-      const answer = await fetch(path, { cache: "no-store", ...init, signal: limited(init.signal) });
+      const answer = await fetch(path, { cache: "no-store", ...init, signal: limited(init.signal, patience) });
       if (answer.ok) return answer.status === 204 ? (undefined as T) : await answer.json();
       const problem = await problemOf(answer);
       if (!temporary(answer.status)) throw new Refusal(problem);
@@ -43,7 +43,7 @@ function temporary(status: number): boolean {
   return status === 408 || status >= 500;
 }
 
-function limited(signal: AbortSignal | null | undefined): AbortSignal {
+function limited(signal: AbortSignal | null | undefined, patience: number): AbortSignal {
   const timeout = AbortSignal.timeout(patience);
   return signal ? AbortSignal.any([signal, timeout]) : timeout;
 }

@@ -13,6 +13,7 @@ import type { SignedIn, Tokens } from "./answers";
 import { ask, Refusal } from "./http";
 
 const margin = 60_000; // ms before its end at which a token counts as used up
+const refreshPatience = 6_000; // ms: all repetitions within the 30 s that a replaced cookie is good for
 const highestGen = "refresh-gen"; // localStorage: a number, no secret
 
 let token = "";
@@ -53,10 +54,15 @@ export function resume(): Promise<boolean> {
 
 /** signIn begins a session. path is the route for an old or a new account. */
 export async function signIn(path: "/api/auth/login" | "/api/auth/register", body: object): Promise<void> {
-  const tokens = await ask<SignedIn>(path, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
+  const send = (to: string, what: object) =>
+    ask<SignedIn>(to, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(what) });
+  const tokens = await send(path, body).catch((refused: unknown) => {
+    if (!(refused instanceof Refusal) || refused.problem.code !== "email_taken") throw refused;
+    // Perhaps by an earlier attempt of ours, whose answer was lost on the way.
+    const { email, password } = body as Record<string, unknown>;
+    return send("/api/auth/login", { email, password }).catch(() => {
+      throw refused;
+    });
   });
   remember(tokens.gen);
   take(tokens, Date.now());
@@ -122,7 +128,7 @@ async function rotate(): Promise<boolean> {
     // only mean that the number kept here belongs to another session.
     for (let again = 0; again < 3; again++) {
       const asked = Date.now();
-      const tokens = await ask<Tokens>("/api/auth/refresh", { method: "POST", keepalive: true });
+      const tokens = await ask<Tokens>("/api/auth/refresh", { method: "POST", keepalive: true }, refreshPatience);
       take(tokens, asked);
       if (tokens.gen >= highest()) break;
     }
