@@ -234,7 +234,7 @@ func TestHistoriesAreLinear(t *testing.T) {
 		e.now = time.Now()
 		var pockets []*pocket
 		for range 3 {
-			got := e.openSession(t, owner)
+			got := e.openSession(t, owner, 0)
 			pockets = append(pockets, &pocket{session: got.token.Session, tokens: []reply{got}})
 		}
 		r := &recorder{started: time.Now()}

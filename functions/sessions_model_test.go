@@ -52,6 +52,14 @@ func (f *family) dead() bool {
 
 func (f *family) expired(now time.Time) bool { return !now.Before(f.expires) }
 
+// extend has the session last for seven days from now, or to its absolute end.
+func (f *family) extend(now time.Time) {
+	f.expires = now.Add(7 * day)
+	if f.absolute.Before(f.expires) {
+		f.expires = f.absolute
+	}
+}
+
 func (f *family) accuse(of string) {
 	if f.blame == "" {
 		f.blame = of
@@ -122,8 +130,9 @@ func newMachine(t *rapid.T, e *estate, hash string) *machine {
 	m.browsers = []*browser{{owner: ada}, {owner: ada}, {owner: bob}}
 	m.before = m.rows(t, ada.id, bob.id)
 	for _, b := range m.browsers[1:] {
-		got := m.openSession(t, b.owner)
-		m.opened(t, b.owner, got)
+		ago := rapid.SampledFrom([]time.Duration{0, 22 * day, 23*day + time.Second, 30*day - 16*time.Minute, 30*day - 2*time.Minute}).Draw(t, "begun before")
+		got := m.openSession(t, b.owner, ago)
+		m.opened(t, b.owner, ago, got)
 		b.begin(got, m.now)
 	}
 	return m
@@ -222,10 +231,7 @@ func (m *machine) settle(t *rapid.T, f *family, gen int64, got reply) {
 		}
 		m.touched[f.id] = true
 		f.cookies, f.replaced = append(f.cookies, got.cookie), append(f.replaced, m.now)
-		f.expires = m.now.Add(7 * day)
-		if f.absolute.Before(f.expires) {
-			f.expires = f.absolute
-		}
+		f.extend(m.now)
 		m.holds(t, f, got)
 	case f.late(gen, m.now):
 		m.touched[f.id] = true
@@ -238,19 +244,19 @@ func (m *machine) settle(t *rapid.T, f *family, gen int64, got reply) {
 	}
 }
 
-// opened adds the session that an answer opened.
-func (m *machine) opened(t *rapid.T, owner *person, got reply) *family {
+// opened adds the session that an answer opened, which began so long ago.
+func (m *machine) opened(t *rapid.T, owner *person, ago time.Duration, got reply) {
 	if m.issued[got.token.ID] != "" {
 		t.Fatalf("the id %s was given before", got.token.ID)
 	}
 	f := &family{
 		id: got.token.Session, owner: owner, epoch: owner.epoch, cookies: []string{got.cookie},
-		expires: m.now.Add(7 * day), absolute: m.now.Add(30 * day),
+		absolute: m.now.Add(30*day - ago),
 	}
+	f.extend(m.now)
 	m.families = append(m.families, f)
 	m.touched[f.id] = true
 	m.holds(t, f, got)
-	return f
 }
 
 func (m *machine) end(f *family, why string) {
@@ -295,7 +301,7 @@ func (m *machine) signIn(t *rapid.T, b *browser) {
 		t.Fatalf("login: status %d, %s", got.status, got.raw)
 	}
 	m.ofCookie(t, sent, "replaced")
-	m.opened(t, b.owner, got)
+	m.opened(t, b.owner, 0, got)
 	b.begin(got, m.now)
 }
 
@@ -485,7 +491,7 @@ func (m *machine) ChangePassword(t *rapid.T) {
 	}
 	m.endAll(b.owner, "password")
 	b.owner.password = next
-	m.opened(t, b.owner, got)
+	m.opened(t, b.owner, 0, got)
 	b.begin(got, m.now)
 }
 

@@ -249,12 +249,16 @@ func (e *estate) read(t rapid.TB, response *http.Response, raw string) reply {
 	return got
 }
 
-// openSession opens a session as signing in does, without the time that takes.
-func (e *estate) openSession(t rapid.TB, p *person) reply {
+// openSession opens a session as signing in does, without the time that takes. It
+// began so long ago.
+func (e *estate) openSession(t rapid.TB, p *person, ago time.Duration) reply {
 	t.Helper()
 	s := identity.Session{
-		ID: uuid.New(), User: p.id, Token: uuid.New(),
-		IssuedAt: e.now, ExpiresAt: e.now.Add(identity.SessionLifetime), AbsoluteExpiresAt: e.now.Add(identity.AbsoluteLifetime), Now: e.now,
+		ID: uuid.New(), User: p.id, Token: uuid.New(), Now: e.now,
+		IssuedAt: e.now, ExpiresAt: e.now.Add(identity.SessionLifetime), AbsoluteExpiresAt: e.now.Add(identity.AbsoluteLifetime - ago),
+	}
+	if s.AbsoluteExpiresAt.Before(s.ExpiresAt) {
+		s.ExpiresAt = s.AbsoluteExpiresAt
 	}
 	e.exec(t, `INSERT INTO sessions (id, user_id, jti, issued_at, expires_at, absolute_expires_at, epoch) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 		s.ID, s.User, s.Token, s.IssuedAt, s.ExpiresAt, s.AbsoluteExpiresAt, p.epoch)
