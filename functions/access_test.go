@@ -25,7 +25,7 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/postgres/pgtest"
 )
 
-// building is every function on one mux, over a database.
+// building is every function on one mux, over a database, each at its own login.
 type building struct {
 	handler http.Handler
 	db      *pgxpool.Pool
@@ -34,19 +34,30 @@ type building struct {
 func open(t *testing.T) *building {
 	t.Helper()
 	settings := identitytest.Settings(t)
-	settings["DATABASE_URL"] = pgtest.URL(t)
+	owner := pgtest.URL(t)
 	settings["DATABASE_POOL"] = "8"
 	settings["REDIS_URL"] = "redis://" + miniredis.RunT(t).Addr()
-	env := function.NewEnv(slog.New(slog.DiscardHandler), time.Now, func(name string) (string, bool) {
-		value, ok := settings[name]
-		return value, ok
+	logins := map[string]string{}
+	for _, fn := range functions.All {
+		if function.DatabaseRole(fn) != "" {
+			logins[fn.Name] = pgtest.As(t, owner, fn.Name)
+		}
+	}
+	env := function.NewEnv(slog.New(slog.DiscardHandler), time.Now, nil).Apart(func(fn string) function.Lookup {
+		return func(name string) (string, bool) {
+			if name == "DATABASE_URL" {
+				return logins[fn], true
+			}
+			value, ok := settings[name]
+			return value, ok
+		}
 	})
 	handler, err := function.Handler(env, functions.All...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = env.Stop(context.Background()) })
-	db, err := pgxpool.New(t.Context(), settings["DATABASE_URL"])
+	db, err := pgxpool.New(t.Context(), owner)
 	if err != nil {
 		t.Fatal(err)
 	}

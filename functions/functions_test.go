@@ -22,6 +22,11 @@ func TestManifestIsCurrent(t *testing.T) {
 	golden(t, "../infra/functions.json", got)
 }
 
+func TestGrantsAreCurrent(t *testing.T) {
+	t.Parallel()
+	golden(t, "../migrations/grants.sql", []byte(function.Grants(functions.All...)))
+}
+
 func TestAPIDocumentIsCurrent(t *testing.T) {
 	t.Parallel()
 	document, err := json.Marshal(function.OpenAPI(functions.All...))

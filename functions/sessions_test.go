@@ -40,7 +40,7 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // estate is auth, refresh and rollup on one database. Refresh has two instances, whose
 // clocks are wrong by ten minutes, one either way: only the database's counts.
 type estate struct {
-	url       string
+	owner     string // address of the database for who made it
 	settings  map[string]string
 	db        *pgxpool.Pool
 	signer    *identity.Signer
@@ -54,63 +54,67 @@ type estate struct {
 // openEstate opens an estate whose database has a clock that only setClock moves.
 func openEstate(t *testing.T) *estate {
 	t.Helper()
-	address := pgtest.URL(t)
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// With public before pg_catalog, now() and clock_timestamp() are ours.
-	q := u.Query()
-	q.Set("search_path", "public,pg_catalog")
-	u.RawQuery = q.Encode()
-	e := openEstateAt(t, u.String(), "4")
-	e.setClock(t, noon, `CREATE TABLE wall (at timestamptz NOT NULL)`, `INSERT INTO wall VALUES ('-infinity')`,
+	e := newEstate(t, "4")
+	e.setClock(t, noon, `CREATE TABLE wall (at timestamptz NOT NULL)`, `INSERT INTO wall VALUES ('-infinity')`, `GRANT SELECT ON wall TO PUBLIC`,
 		`CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT at FROM public.wall'`,
 		`CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT at FROM public.wall'`)
-	e.serve(t, func() time.Time { return e.now })
+	// With public before pg_catalog, now() and clock_timestamp() are ours.
+	e.serve(t, func() time.Time { return e.now }, "public,pg_catalog")
 	return e
 }
 
-// openLiveEstate opens an estate whose clocks all run.
+// openLiveEstate opens an estate whose clocks all run, and whose functions have so
+// many connections each.
 func openLiveEstate(t *testing.T, pool string) *estate {
 	t.Helper()
-	e := openEstateAt(t, pgtest.URL(t), pool)
-	e.serve(t, time.Now)
+	e := newEstate(t, pool)
+	e.serve(t, time.Now, "public")
 	return e
 }
 
-func openEstateAt(t *testing.T, address, pool string) *estate {
+func newEstate(t *testing.T, pool string) *estate {
 	t.Helper()
-	db, err := pgxpool.New(t.Context(), address)
+	e := &estate{owner: pgtest.URL(t), settings: identitytest.Settings(t)}
+	db, err := pgxpool.New(t.Context(), e.owner)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	e := &estate{url: address, settings: identitytest.Settings(t), db: db}
-	e.settings["DATABASE_URL"], e.settings["DATABASE_POOL"] = address, pool
-	e.signer = identitytest.Signer(t, e.settings)
+	e.db, e.signer = db, identitytest.Signer(t, e.settings)
+	e.settings["DATABASE_POOL"] = pool
 	return e
 }
 
-func (e *estate) serve(t *testing.T, now func() time.Time) {
+func (e *estate) serve(t *testing.T, now func() time.Time, searchPath string) {
 	t.Helper()
-	e.verifier = identity.VerifierFor(e.env(now).For(auth.Function))
-	e.auth, e.rollup = e.handler(t, auth.Function, now), e.handler(t, rollup.Function, now)
+	e.verifier = identity.VerifierFor(e.env(now, "").For(auth.Function))
+	e.auth, e.rollup = e.handler(t, auth.Function, now, searchPath), e.handler(t, rollup.Function, now, searchPath)
 	for _, wrong := range []time.Duration{-10 * time.Minute, 10 * time.Minute} {
-		e.refreshes = append(e.refreshes, e.handler(t, refresh.Function, func() time.Time { return now().Add(wrong) }))
+		e.refreshes = append(e.refreshes, e.handler(t, refresh.Function, func() time.Time { return now().Add(wrong) }, searchPath))
 	}
 }
 
-func (e *estate) env(now func() time.Time) *function.Env {
+func (e *estate) env(now func() time.Time, database string) *function.Env {
 	return function.NewEnv(slog.New(slog.DiscardHandler), now, func(name string) (string, bool) {
+		if name == "DATABASE_URL" {
+			return database, true
+		}
 		value, ok := e.settings[name]
 		return value, ok
 	})
 }
 
-func (e *estate) handler(t *testing.T, fn function.Function, now func() time.Time) http.Handler {
+// handler returns the function's handler, at the function's own login.
+func (e *estate) handler(t *testing.T, fn function.Function, now func() time.Time, searchPath string) http.Handler {
 	t.Helper()
-	env := e.env(now)
+	u, err := url.Parse(pgtest.As(t, e.owner, fn.Name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set("search_path", searchPath)
+	u.RawQuery = q.Encode()
+	env := e.env(now, u.String())
 	handler, err := function.Handler(env, fn)
 	if err != nil {
 		t.Fatal(err)

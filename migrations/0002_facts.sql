@@ -38,8 +38,8 @@ CREATE TABLE authors (
   UNIQUE (repository_id, name, email)
 );
 
--- No foreign keys here and on deployment_changes: checked for each row, they
--- would take as long as all else that an import does. Rows go with what they
+-- No foreign keys here, on deployments and on deployment_changes: checked for each
+-- row, they would take as long as all else that an import does. Rows go with what they
 -- belong to by the triggers below; a missing author only leaves a name empty.
 CREATE TABLE commits (
   repository_id uuid NOT NULL,
@@ -55,7 +55,7 @@ CREATE INDEX commits_by_day ON commits (repository_id, authored_at);
 
 CREATE TABLE deployments (
   id             uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-  environment_id uuid NOT NULL REFERENCES environments(id) ON DELETE CASCADE,
+  environment_id uuid NOT NULL,
   external_id    text NOT NULL,                      -- tag name, commit, or the source's own id
   ref            text NOT NULL,                      -- what people call it
   sha            bytea NOT NULL CHECK (octet_length(sha) IN (20, 32)),
@@ -89,6 +89,16 @@ CREATE TRIGGER commits_of_repositories AFTER DELETE ON repositories
   REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION delete_commits_of_repositories();
 
 -- +goose StatementBegin
+CREATE FUNCTION delete_deployments_of_environments() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  DELETE FROM deployments WHERE environment_id IN (SELECT id FROM gone);
+  RETURN NULL;
+END $$;
+-- +goose StatementEnd
+CREATE TRIGGER deployments_of_environments AFTER DELETE ON environments
+  REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION delete_deployments_of_environments();
+
+-- +goose StatementBegin
 CREATE FUNCTION delete_changes_of_deployments() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   DELETE FROM deployment_changes WHERE deployment_id IN (SELECT id FROM gone);
@@ -117,4 +127,4 @@ CREATE INDEX dirty_days_of_scope ON dirty_days (rollup, scope, day);
 
 -- +goose Down
 DROP TABLE dirty_days, deployment_changes, deployments, commits, authors, environments, services, repositories;
-DROP FUNCTION delete_commits_of_repositories, delete_changes_of_deployments;
+DROP FUNCTION delete_commits_of_repositories, delete_deployments_of_environments, delete_changes_of_deployments;

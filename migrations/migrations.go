@@ -1,5 +1,6 @@
-// Package migrations holds the schema, one numbered SQL file a change. Applying
-// them is left to package migrate, so that asking for the version links nothing.
+// Package migrations holds the schema, one numbered SQL file a change, and what the
+// functions' logins may do with it. Applying both is left to package migrate, so
+// that asking for the version links nothing.
 package migrations
 
 import (
@@ -11,8 +12,14 @@ import (
 
 // Files are the migrations, in the form that goose reads.
 //
-//go:embed *.sql
+//go:embed [0-9]*.sql
 var Files embed.FS
+
+// Grants is the SQL that says what the login of each function may do, printed
+// from the functions' declarations.
+//
+//go:embed grants.sql
+var Grants string
 
 // Version is the number of the newest migration: the schema that this build
 // expects.

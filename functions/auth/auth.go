@@ -17,9 +17,20 @@ import (
 
 // Function is the auth function.
 var Function = function.Function{
-	Name:        "auth",
-	Doc:         "keeps accounts and signs people in and out.",
-	Needs:       []function.Need{postgres.Need, identity.VerifyNeed, identity.SignNeed},
+	Name:  "auth",
+	Doc:   "keeps accounts and signs people in and out.",
+	Needs: []function.Need{postgres.Need, identity.VerifyNeed, identity.SignNeed},
+	Tables: []function.Grant{
+		{Table: "users", Owner: true,
+			Select: "id, email, email_key, name, password_hash, session_epoch, disabled_at",
+			Insert: "email, email_key, name, password_hash", Update: "password_hash, session_epoch"},
+		{Table: "teams", Owner: true, Select: "id, name, time_zone", Insert: "name, time_zone"},
+		{Table: "memberships", Owner: true, Select: "user_id, team_id, role", Insert: "user_id, team_id, role"},
+		{Table: "sessions", Owner: true,
+			Select: "id, user_id, gen, jti, issued_at, expires_at, absolute_expires_at, epoch, revoked_at, user_agent, created_at",
+			Insert: "user_id, issued_at, expires_at, absolute_expires_at, epoch, user_agent", Update: "revoked_at, revoke_reason"},
+		{Table: "auth_events", Owner: true, Insert: "kind, user_id, session_id, detail"},
+	},
 	Timeout:     10 * time.Second,
 	Concurrency: 20,
 	MemoryMiB:   512, // a password takes 19 MiB to check, see hasher

@@ -81,7 +81,7 @@ func serve(b *testing.B, settings map[string]string) string {
 func BenchmarkLogin(b *testing.B) {
 	const rounds, patience, most = 100, 400, 1.10
 	settings := identitytest.Settings(b)
-	settings["DATABASE_URL"] = pgtest.NewDurableServer(b).URL
+	settings["DATABASE_URL"] = pgtest.As(b, pgtest.NewDurableServer(b).URL, "auth")
 	url := serve(b, settings)
 	post := func(path string, body any, want int) {
 		text, err := json.Marshal(body)

@@ -39,14 +39,15 @@ func ada(changes ...string) map[string]any {
 // fixture is the function on a database of its own.
 type fixture struct {
 	settings map[string]string
-	db       *pgxpool.Pool
+	db       *pgxpool.Pool // as the owner; the function has its own login
 }
 
 func open(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{settings: identitytest.Settings(t)}
-	f.settings["DATABASE_URL"] = pgtest.URL(t)
-	db, err := pgxpool.New(t.Context(), f.settings["DATABASE_URL"])
+	owner := pgtest.URL(t)
+	f.settings["DATABASE_URL"] = pgtest.As(t, owner, "auth")
+	db, err := pgxpool.New(t.Context(), owner)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ const openSession = `c AS MATERIALIZED (
 ), s AS (
   INSERT INTO sessions (user_id, epoch, issued_at, expires_at, absolute_expires_at, user_agent)
   SELECT u.id, u.session_epoch, c.ts, c.ts + $1::interval, c.ts + $2::interval, $3 FROM u, c
-  RETURNING *
+  RETURNING id, user_id, gen, jti, issued_at, expires_at, absolute_expires_at
 ), old AS (
   UPDATE sessions SET revoked_at = s.issued_at, revoke_reason = 'replaced'
     FROM s WHERE sessions.id = ANY($4::text[]::uuid[]) AND sessions.revoked_at IS NULL
@@ -49,7 +49,7 @@ func signIn(ctx context.Context, db postgres.DB, a account, o opening) (identity
 	var profile Profile
 	err := db.QueryRow(ctx, `
 WITH u AS (
-  SELECT * FROM users WHERE id = $5 AND password_hash = $6 AND disabled_at IS NULL
+  SELECT id, email, name, session_epoch FROM users WHERE id = $5 AND password_hash = $6 AND disabled_at IS NULL
 ), `+openSession+`, audit AS (
   INSERT INTO auth_events (kind, user_id, session_id) SELECT 'login', user_id, id FROM s
 )

@@ -98,7 +98,7 @@ const profileColumn = `jsonb_build_object('id', u.id, 'email', u.email, 'name', 
 // living is the part of a statement that finds the caller ($1 the user, $2 the
 // session) as me, unless the account or the session has ended.
 const living = `me AS MATERIALIZED (
-  SELECT u.* FROM users u JOIN sessions s ON s.user_id = u.id AND s.epoch = u.session_epoch
+  SELECT u.id, u.email, u.name, u.password_hash, u.session_epoch FROM users u JOIN sessions s ON s.user_id = u.id AND s.epoch = u.session_epoch
    WHERE u.id = $1 AND s.id = $2 AND u.disabled_at IS NULL AND s.revoked_at IS NULL
 )`
 
@@ -131,7 +131,7 @@ WITH u AS (
   UPDATE users SET password_hash = $7, session_epoch = session_epoch + 1
    WHERE id = $5 AND password_hash = $6 AND disabled_at IS NULL
      AND EXISTS (SELECT FROM sessions s WHERE s.id = $8 AND s.user_id = $5 AND s.epoch = users.session_epoch AND s.revoked_at IS NULL)
-  RETURNING *
+  RETURNING id, email, name, session_epoch
 ), `+openSession+`, ended AS (
   UPDATE sessions SET revoked_at = s.issued_at, revoke_reason = 'password'
     FROM s WHERE sessions.user_id = s.user_id AND sessions.revoked_at IS NULL

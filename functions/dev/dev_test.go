@@ -56,9 +56,9 @@ func git(t *testing.T, dir string, args ...string) {
 
 // started is a product that is running.
 type started struct {
-	url, password string
-	output        *transcript
-	end           func() int
+	url, service, password string
+	output                 *transcript
+	end                    func() int
 }
 
 // transcript is what the product has said so far.
@@ -80,9 +80,22 @@ func (t *transcript) String() string {
 }
 
 var (
-	openLine   = regexp.MustCompile(`Open     (\S+)`)
+	openLine   = regexp.MustCompile(`Open     (\S+)/\?service=(\S+)`)
 	signInLine = regexp.MustCompile(`Sign in  owner@example\.com  (\S+)`)
 )
+
+// hear takes in a line of what the product says, and tells whether it serves now.
+func (s *started) hear(line string) bool {
+	s.output.add(line)
+	if m := openLine.FindStringSubmatch(line); m != nil {
+		s.url, s.service = m[1], m[2]
+	}
+	if m := signInLine.FindStringSubmatch(line); m != nil {
+		s.password = m[1]
+		return true
+	}
+	return false
+}
 
 // start runs the product until it serves.
 func start(t *testing.T, args ...string) started {
@@ -97,12 +110,7 @@ func start(t *testing.T, args ...string) started {
 	s := started{output: &transcript{}}
 	lines := bufio.NewScanner(reader)
 	for lines.Scan() {
-		s.output.add(lines.Text())
-		if m := openLine.FindStringSubmatch(lines.Text()); m != nil {
-			s.url = m[1]
-		}
-		if m := signInLine.FindStringSubmatch(lines.Text()); m != nil {
-			s.password = m[1]
+		if s.hear(lines.Text()) {
 			break
 		}
 	}
@@ -212,19 +220,22 @@ func (s started) figures(t *testing.T) string {
 			}
 		}
 		s.ask(t, 200, "GET", "/api/metrics/commits"+query, in.AccessToken, nil, &commits)
-		fmt.Fprintf(&said, "%s by %s, %d dirty: %d deployments, lead n=%d exact=%v p50=%v, commits %v\n", service.Name, service.DeployedBy,
+		fmt.Fprintf(&said, "%s (%s) by %s, %d dirty: %d deployments, lead n=%d exact=%v p50=%v, commits %v\n", service.Name, service.ID, service.DeployedBy,
 			service.DirtyDays, frequency.Total.Deployments, lead.Total.N, lead.Total.Exact, lead.Total.P50, commits.Days)
 	}
 	return said.String()
 }
 
-const shopFigures = "shop by tag, 0 dirty: 2 deployments, lead n=2 exact=true p50=7200, commits [{2026-03-02 1} {2026-03-09 2}]\n"
+// shop are the figures of the repository, which is the first to be opened.
+func (s started) shop() string { return fmt.Sprintf(shopFigures, s.service) }
+
+const shopFigures = "shop (%s) by tag, 0 dirty: 2 deployments, lead n=2 exact=true p50=7200, commits [{2026-03-02 1} {2026-03-09 2}]\n"
 
 func TestShowsARepositoryOnServersOfOthers(t *testing.T) {
 	t.Setenv("DATABASE_URL", pgtest.URL(t))
 	repo, data := repository(t), t.TempDir()
 	first := start(t, "-data", data, "-repo", repo)
-	if diff := cmp.Diff(shopFigures, first.figures(t)); diff != "" {
+	if diff := cmp.Diff(first.shop(), first.figures(t)); diff != "" {
 		t.Error(diff)
 	}
 	first.ask(t, 200, "GET", "/api/health", "", nil, nil)
@@ -243,14 +254,20 @@ func TestShowsARepositoryOnServersOfOthers(t *testing.T) {
 	}
 
 	git(t, repo, "commit", "-q", "--allow-empty", "-m", "Sell milk")
-	second := start(t, "-data", data, "-repo", repo, "-demo")
+	second := start(t, "-data", data, "-repo", repo, "-demo", "-time-zone", "Asia/Tokyo")
+	if got := second.figures(t); first.service != second.service || !strings.Contains(got, "shop ("+second.service+")") {
+		t.Errorf("opens service %s, then %s of\n%s", first.service, second.service, got)
+	}
+	if !strings.Contains(second.output.String(), "UTC, as it was when the team was made") || strings.Contains(first.output.String(), "as it was") {
+		t.Errorf("the second start does not say that the team's time zone is another:\n%s", second.output)
+	}
 	if first.password != second.password {
 		t.Error("the second start has another password")
 	}
 	if !strings.Contains(second.output.String(), "1 new commit") {
 		t.Errorf("the second start does not say that it imported one commit:\n%s", second.output)
 	}
-	want := strings.Replace(shopFigures, "{2026-03-09 2}", "{2026-03-09 3}", 1)
+	want := strings.Replace(second.shop(), "{2026-03-09 2}", "{2026-03-09 3}", 1)
 	if got := second.figures(t); !strings.Contains(got, want) || strings.Count(got, "\n") != 2 {
 		t.Errorf("want the shop and the demo, got:\n%s", got)
 	}

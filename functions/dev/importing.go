@@ -18,9 +18,6 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/postgres"
 )
 
-// barAfter is how many commits make an import long enough for a progress bar.
-const barAfter = 5_000
-
 // openSources checks every history before anything is started.
 func openSources(ctx context.Context, o options) ([]history.Source, error) {
 	var sources []history.Source
@@ -37,13 +34,15 @@ func openSources(ctx context.Context, o options) ([]history.Source, error) {
 	return sources, nil
 }
 
-// importAll brings every history into the team's facts and says what was new.
-func importAll(ctx context.Context, databaseURL string, team uuid.UUID, sources []history.Source, out io.Writer) error {
+// importAll brings every history into the team's facts and says what was new. It
+// returns the service of the first.
+func importAll(ctx context.Context, databaseURL string, team uuid.UUID, sources []history.Source, out io.Writer) (uuid.UUID, error) {
 	pool, err := pgxpool.New(ctx, databaseURL)
 	if err != nil {
-		return err
+		return uuid.Nil, err
 	}
 	defer pool.Close()
+	first := uuid.Nil
 	for _, source := range sources {
 		started := time.Now()
 		var progress func(history.Progress)
@@ -52,19 +51,22 @@ func importAll(ctx context.Context, databaseURL string, team uuid.UUID, sources 
 		}
 		result, err := history.Import(ctx, postgres.Over(pool), team, source, progress)
 		if err != nil {
-			return fmt.Errorf("import %s: %w", source.Origin().Name, err)
+			return uuid.Nil, fmt.Errorf("import %s: %w", source.Origin().Name, err)
 		}
 		line(out, "History", "%s", said(result, started))
+		if first == uuid.Nil {
+			first = result.Service
+		}
 	}
-	return nil
+	return first, nil
 }
 
 // said tells what an import did.
 func said(r history.Result, started time.Time) string {
-	if r.Unchanged {
-		return fmt.Sprintf("%s: nothing new, checked in %s", r.Name, took(started))
-	}
 	text := fmt.Sprintf("%s: %s, %s, %s in %s", r.Name, counted(r.Commits, "new commit"), counted(r.Deployments, "deployment"), counted(r.Changes, "change"), took(started))
+	if r.Unchanged {
+		text = fmt.Sprintf("%s: nothing new, checked in %s", r.Name, took(started))
+	}
 	if r.DeployedBy == history.ByCommit {
 		text += "\n             No tag looks like a version, so each commit on the main line counts as a deployment; -tags REGEXP names other tags."
 	}
@@ -94,11 +96,12 @@ func terminal(out io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// bar draws a progress bar, once an import proves long.
+// bar draws a progress bar, once an import proves long: when its commits have been
+// counted.
 func bar(out io.Writer) func(history.Progress) {
 	var drawn *progressbar.ProgressBar
 	return func(p history.Progress) {
-		if p.Total < barAfter {
+		if p.Total == 0 {
 			return
 		}
 		if drawn == nil {

@@ -83,15 +83,15 @@ func dropKeep(dir string) error {
 
 func keepPath(dir string) string { return filepath.Join(dir, "keys.json") }
 
-// lookup finds the functions' settings: the kept keys, the stores that were
-// opened, then the environment.
-func (k *keep) lookup(s *stores) function.Lookup {
+// lookup finds a function's settings: the kept keys, the stores that were opened,
+// then the environment.
+func (k *keep) lookup(s *stores, fn string) function.Lookup {
 	return func(name string) (string, bool) {
 		switch name {
 		case "DATABASE_URL":
-			return s.databaseURL, true
+			return s.database(fn), true
 		case "DATABASE_POOL":
-			return "16", true // all functions of this process share one pool
+			return s.pool(), true
 		case "REDIS_URL":
 			return s.redisURL, true
 		case "RELEASE":
@@ -104,8 +104,9 @@ func (k *keep) lookup(s *stores) function.Lookup {
 	}
 }
 
-// signIn returns the demo owner's team; the first call makes both.
-func (k *keep) signIn(ctx context.Context, c client, zone string) (uuid.UUID, error) {
+// signIn returns the demo owner's team and its time zone; the first call makes
+// both the owner and the team.
+func (k *keep) signIn(ctx context.Context, c client, zone string) (uuid.UUID, string, error) {
 	var in auth.SignedIn
 	status, err := c.call(ctx, http.MethodPost, "/api/auth/login", "", map[string]string{"email": k.Email, "password": k.Password}, &in)
 	if status == http.StatusUnauthorized {
@@ -114,10 +115,11 @@ func (k *keep) signIn(ctx context.Context, c client, zone string) (uuid.UUID, er
 		}, &in)
 	}
 	if status == http.StatusConflict {
-		return uuid.Nil, fmt.Errorf("the database has an account %s of another data folder, whose password is not here; use that folder with -data DIR, or another database", k.Email)
+		return uuid.Nil, "", fmt.Errorf("the database has an account %s of another data folder, whose password is not here; use that folder with -data DIR, or another database", k.Email)
 	}
 	if err != nil {
-		return uuid.Nil, err
+		return uuid.Nil, "", err
 	}
-	return uuid.Parse(in.User.Teams[0].ID)
+	team, err := uuid.Parse(in.User.Teams[0].ID)
+	return team, in.User.Teams[0].TimeZone, err
 }

@@ -27,6 +27,8 @@ type options struct {
 	demo     bool
 	zone     string
 
+	zoneGiven bool // and not taken from the machine
+
 	databaseURL, redisURL string
 }
 
@@ -54,6 +56,7 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 		}
 		return o, errUsage // the flag set has said why
 	}
+	flags.Visit(func(f *flag.Flag) { o.zoneGiven = o.zoneGiven || f.Name == "time-zone" })
 	return o, o.check(flags.Args(), *tags)
 }
 

@@ -64,12 +64,7 @@ func spawn(t *testing.T, program []string, args ...string) *spawned {
 func (s *spawned) follow(stdout io.Reader, serving chan struct{}) {
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
-		s.output.add(lines.Text())
-		if m := openLine.FindStringSubmatch(lines.Text()); m != nil {
-			s.url = m[1]
-		}
-		if m := signInLine.FindStringSubmatch(lines.Text()); m != nil {
-			s.password = m[1]
+		if s.hear(lines.Text()) {
 			close(serving)
 		}
 	}
@@ -115,7 +110,7 @@ func serversIn(t *testing.T, dir string) []string {
 func TestEmbeddedServersLiveAndDieWithTheProcess(t *testing.T) {
 	data, repo := openDir(t), repository(t)
 	first := spawn(t, nil, "-data", data, "-repo", repo)
-	if diff := cmp.Diff(shopFigures, first.figures(t)); diff != "" {
+	if diff := cmp.Diff(first.shop(), first.figures(t)); diff != "" {
 		t.Error(diff)
 	}
 	if info, err := os.Stat(filepath.Join(data, "keys.json")); err != nil || info.Mode().Perm() != 0o600 {
@@ -153,7 +148,7 @@ func TestEmbeddedServersLiveAndDieWithTheProcess(t *testing.T) {
 	}
 	_ = second.cmd.Wait()
 	third := spawn(t, nil, "-data", data, "-repo", repo)
-	if diff := cmp.Diff(shopFigures, third.figures(t)); diff != "" {
+	if diff := cmp.Diff(third.shop(), third.figures(t)); diff != "" {
 		t.Error(diff)
 	}
 	if err := third.cmd.Process.Signal(syscall.SIGINT); err != nil {

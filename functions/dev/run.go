@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"os/signal"
 	"strconv"
 	"syscall"
@@ -37,7 +38,11 @@ func Run(ctx context.Context, args []string, out io.Writer) int {
 		}
 		return 2
 	}
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	ends := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(ctx, ends...)
 	defer stop()
 	ctx, orphaned := context.WithCancel(ctx)
 	defer orphaned()
@@ -71,21 +76,25 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stores.close()) }()
-	applied, err := migrate.Up(ctx, stores.databaseURL)
+	did, err := migrate.Up(ctx, stores.databaseURL)
 	if err != nil && o.databaseURL != "" && ctx.Err() == nil {
 		return fmt.Errorf("the database that DATABASE_URL names cannot be used: %w\nStart it or correct DATABASE_URL; unset it to use an embedded database", err)
 	}
 	if err != nil {
 		return err
 	}
-	line(out, "Schema", "version %d, %d migrations applied", migrations.Version(), len(applied))
+	if err := stores.signApart(ctx, functions.All); err != nil {
+		return err
+	}
+	line(out, "Schema", "version %d, %d migrations applied", migrations.Version(), len(did.Applied))
 
 	kept, err := openKeep(o.data)
 	if err != nil {
 		return err
 	}
 	log := newConsole(out)
-	env := function.NewEnv(slog.New(log), time.Now, kept.lookup(stores))
+	env := function.NewEnv(slog.New(log), time.Now, kept.lookup(stores, "")).
+		Apart(func(fn string) function.Lookup { return kept.lookup(stores, fn) })
 	handler, err := function.Handler(env, functions.All...)
 	if err != nil {
 		return err
@@ -96,19 +105,24 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 		err = errors.Join(err, env.Stop(closing))
 	}()
 	inside := client{handler}
-	team, err := kept.signIn(ctx, inside, o.zone)
+	team, zone, err := kept.signIn(ctx, inside, o.zone)
 	if err != nil {
 		return err
 	}
-	if err := importAll(ctx, stores.databaseURL, team, sources, out); err != nil {
+	if o.zoneGiven && zone != o.zone {
+		line(out, "Time zone", "%s, as it was when the team was made; -reset to begin afresh in another", zone)
+	}
+	first, err := importAll(ctx, stores.databaseURL, team, sources, out)
+	if err != nil {
 		return err
 	}
 	if err := condense(ctx, inside, out); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\nOpen     %s\nSign in  %s  %s\nCtrl-C stops everything.\n\n", address(o, listener), kept.Email, kept.Password)
+	// The data folder may hold other histories, from earlier starts.
+	fmt.Fprintf(out, "\nOpen     %s/?service=%s\nSign in  %s  %s\nCtrl-C stops everything.\n\n", address(o, listener), first, kept.Email, kept.Password)
 	log.serving.Store(true)
-	return serve(ctx, listener, front(handler, env), inside, stores.ended)
+	return serve(ctx, listener, front(handler, env), env.Log, inside, stores.ended)
 }
 
 // address is where a browser on this machine finds the product.
@@ -143,8 +157,11 @@ func listen(o options) (net.Listener, error) {
 // schedules that Cloud Scheduler would keep are called every minute.
 //
 // databaseEnded, which may be nil, is closed when there is no more database.
-func serve(ctx context.Context, listener net.Listener, handler http.Handler, inside client, databaseEnded <-chan struct{}) error {
-	s := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+func serve(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger, inside client, databaseEnded <-chan struct{}) error {
+	s := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelInfo), // handshakes that fail, for one
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(listener) }()
 	minute := time.NewTicker(time.Minute)

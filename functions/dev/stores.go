@@ -5,22 +5,27 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os/exec"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/jackc/pgx/v5"
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/devops-dashboard/dashboard/migrations/migrate"
+	"github.com/devops-dashboard/dashboard/shared/function"
 	"github.com/devops-dashboard/dashboard/shared/postgres/server"
 )
 
 // stores are the PostgreSQL and Redis of this run: embedded, unless the
 // environment names others.
 type stores struct {
-	databaseURL, redisURL string
-	ended                 <-chan struct{} // closed when the embedded PostgreSQL ends by itself
+	databaseURL, redisURL string            // the database's owner signs in with it
+	logins                map[string]string // the database's address by function, where it is embedded
+	ended                 <-chan struct{}   // closed when the embedded PostgreSQL ends by itself
 	closers               []func() error
 }
 
@@ -74,8 +79,58 @@ func (s *stores) startPostgres(ctx context.Context, o options, out io.Writer) er
 	return nil
 }
 
-func pingRedis(ctx context.Context, url string) error {
-	options, err := goredis.ParseURL(url)
+// signApart gives each function a login of its own to the embedded PostgreSQL, as
+// it has in the cloud, so that a right that is missing is missed here first. Who
+// owns another database decides about its logins.
+func (s *stores) signApart(ctx context.Context, fns []function.Function) error {
+	if s.ended == nil {
+		return nil
+	}
+	owner, err := url.Parse(s.databaseURL)
+	if err != nil {
+		return err
+	}
+	conn, err := pgx.Connect(ctx, s.databaseURL)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	s.logins = map[string]string{}
+	for _, fn := range fns {
+		if function.DatabaseRole(fn) == "" {
+			continue
+		}
+		member := migrate.Member{Function: fn.Name, Login: "local_" + fn.Name}
+		// No password: the socket's folder is closed to others.
+		if err := migrate.Login(ctx, conn, member, ""); err != nil {
+			return err
+		}
+		login := *owner
+		login.User = url.User(member.Login)
+		s.logins[fn.Name] = login.String()
+	}
+	return nil
+}
+
+// database is the address at which a function signs in.
+func (s *stores) database(fn string) string {
+	if login, apart := s.logins[fn]; apart {
+		return login
+	}
+	return s.databaseURL
+}
+
+// pool is the most connections of a pool: of each function's, or of the one that
+// they share. Together the pools stay well below the 100 of a server.
+func (s *stores) pool() string {
+	if s.logins != nil {
+		return "8"
+	}
+	return "16"
+}
+
+func pingRedis(ctx context.Context, address string) error {
+	options, err := goredis.ParseURL(address)
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ var Function = function.Function{
 	Name:        "health",
 	Doc:         "asks the dependencies whether they answer.",
 	Needs:       []function.Need{postgres.Need, redis.Need},
+	Tables:      []function.Grant{{Table: "goose_db_version", Select: "version_id, is_applied"}},
 	Timeout:     5 * time.Second,
 	Concurrency: 20,
 	MemoryMiB:   256,

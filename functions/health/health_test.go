@@ -156,12 +156,12 @@ func TestHealthSaysHowEachDependencyIs(t *testing.T) {
 	t.Parallel()
 	expected := migrations.Version()
 	found := func(version int64) string { return fmt.Sprintf("schema version %d, expected %d", version, expected) }
-	postgres := func(t *testing.T) string { return pgtest.URL(t) }
+	postgres := func(t *testing.T) string { return pgtest.As(t, pgtest.URL(t), "health") }
 	changed := func(sql string) func(*testing.T) string {
 		return func(t *testing.T) string {
 			url := pgtest.URL(t)
 			change(t, url, sql)
-			return url
+			return pgtest.As(t, url, "health")
 		}
 	}
 	redis := func(t *testing.T) string { return "redis://" + miniredis.RunT(t).Addr() }
@@ -187,7 +187,7 @@ func TestHealthSaysHowEachDependencyIs(t *testing.T) {
 		"the schema table is another": {func(t *testing.T) string {
 			url := pgtest.URL(t)
 			change(t, url, "ALTER TABLE goose_db_version RENAME COLUMN version_id TO v")
-			return url
+			return pgtest.As(t, url, "health")
 		}, redis, map[string]string{"schema": "not reachable"}},
 		"redis refuses": {postgres, func(t *testing.T) string { return "redis://" + closed(t) }, map[string]string{"redis": "not reachable"}},
 		"redis hangs":   {postgres, func(t *testing.T) string { return "redis://" + dig(t).address() }, map[string]string{"redis": "no answer in time"}},
@@ -238,7 +238,7 @@ func TestHealthSaysHowEachDependencyIs(t *testing.T) {
 func TestHealthComesBack(t *testing.T) {
 	t.Parallel()
 	server := miniredis.RunT(t)
-	handler, _ := serve(t, pgtest.URL(t), "redis://"+server.Addr())
+	handler, _ := serve(t, pgtest.As(t, pgtest.URL(t), "health"), "redis://"+server.Addr())
 	is := func(want int) {
 		t.Helper()
 		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {

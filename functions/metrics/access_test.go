@@ -248,7 +248,10 @@ func (s *statements) TracePrepareEnd(context.Context, *pgx.Conn, pgx.TracePrepar
 // traced serves metrics over a pool that is watched.
 func (w *world) traced() (http.Handler, *statements) {
 	w.t.Helper()
-	config := w.pool.Config().Copy()
+	config, err := pgxpool.ParseConfig(w.url)
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	seen := &statements{}
 	config.ConnConfig.Tracer = seen
 	config.MaxConns = 1

@@ -29,7 +29,7 @@ const deploymentsSQL = `
 	SELECT ` + deploymentColumns + `, e.today
 	FROM my_environments e
 	LEFT JOIN LATERAL (
-		SELECT *
+		SELECT d.id, d.ref, d.sha, d.status, d.finished_at, d.baseline
 		FROM deployments d
 		WHERE d.environment_id = e.id AND (d.finished_at, d.id) < (@finished_at, @id)
 			AND d.finished_at >= (@from::date - 1)::timestamp AT TIME ZONE e.time_zone

@@ -18,7 +18,7 @@ const committedDaysSQL = `
 	SELECT s.time_zone, s.today, r.day, coalesce(r.commits, 0)
 	FROM my_services s
 	LEFT JOIN LATERAL (
-		SELECT * FROM rollup_commits r WHERE r.repository_id = s.repository_id AND r.day BETWEEN @from AND @to OFFSET 0) r ON true
+		SELECT r.day, r.commits FROM rollup_commits r WHERE r.repository_id = s.repository_id AND r.day BETWEEN @from AND @to OFFSET 0) r ON true
 	WHERE s.id = @service
 	ORDER BY r.day`
 

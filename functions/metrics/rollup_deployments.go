@@ -15,7 +15,7 @@ const deployedDaysSQL = `
 	SELECT e.time_zone, e.today, r.day, coalesce(r.deployed, 0), coalesce(r.failed, 0)
 	FROM my_environments e
 	LEFT JOIN LATERAL (
-		SELECT * FROM rollup_deployments r WHERE r.environment_id = e.id AND r.day BETWEEN @from AND @to OFFSET 0) r ON true
+		SELECT r.day, r.deployed, r.failed FROM rollup_deployments r WHERE r.environment_id = e.id AND r.day BETWEEN @from AND @to OFFSET 0) r ON true
 	WHERE e.service_id = @service AND e.name = @environment
 	ORDER BY r.day`
 

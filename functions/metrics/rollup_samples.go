@@ -18,7 +18,7 @@ const leadDaysSQL = `
 	SELECT e.time_zone, e.today, r.day, coalesce(r.n, 0), coalesce(r.excluded, 0), r.samples, r.sketch
 	FROM my_environments e
 	LEFT JOIN LATERAL (
-		SELECT * FROM rollup_samples r
+		SELECT r.day, r.n, r.excluded, r.samples, r.sketch FROM rollup_samples r
 		WHERE r.environment_id = e.id AND r.metric = 'change_lead_time' AND r.day BETWEEN @from AND @to OFFSET 0) r ON true
 	WHERE e.service_id = @service AND e.name = @environment
 	ORDER BY r.day`

@@ -30,8 +30,8 @@ var now = time.Date(2026, time.March, 4, 18, 0, 0, 0, time.UTC)
 // over it.
 type world struct {
 	t        testing.TB
-	url      string
-	pool     *pgxpool.Pool
+	url      string        // with the function's login
+	pool     *pgxpool.Pool // as the owner
 	settings map[string]string
 	handler  http.Handler
 
@@ -41,9 +41,10 @@ type world struct {
 
 func newWorld(t testing.TB, zone string) *world {
 	t.Helper()
-	w := &world{t: t, url: pgtest.URL(t), settings: identitytest.Settings(t)}
+	owner := pgtest.URL(t)
+	w := &world{t: t, url: pgtest.As(t, owner, "metrics"), settings: identitytest.Settings(t)}
 	var err error
-	if w.pool, err = pgxpool.New(context.Background(), w.url); err != nil {
+	if w.pool, err = pgxpool.New(context.Background(), owner); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.pool.Close)

@@ -33,24 +33,25 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // fixture is the function on a database whose clock stands still. The instance's
 // own clock is ten minutes off: it must not matter.
 type fixture struct {
-	url      string
+	url      string // with the function's login
 	settings map[string]string
-	db       *pgxpool.Pool
+	db       *pgxpool.Pool // as the owner
 	user     uuid.UUID
 }
 
 func open(t *testing.T) *fixture {
 	t.Helper()
-	address := pgtest.URL(t)
-	db, err := pgxpool.New(t.Context(), address)
+	owner := pgtest.URL(t)
+	db, err := pgxpool.New(t.Context(), owner)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
 	// With public before pg_catalog, clock_timestamp() is ours.
-	f := &fixture{url: parameter(t, address, "search_path", "public,pg_catalog"), settings: identitytest.Settings(t), db: db}
+	f := &fixture{url: parameter(t, pgtest.As(t, owner, "refresh"), "search_path", "public,pg_catalog"), settings: identitytest.Settings(t), db: db}
 	f.settings["DATABASE_URL"] = f.url
 	f.exec(t, `CREATE TABLE wall (at timestamptz NOT NULL)`)
+	f.exec(t, `GRANT SELECT ON wall TO dashboard_refresh`)
 	f.exec(t, `INSERT INTO wall VALUES ($1)`, noon)
 	f.exec(t, `CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT at FROM public.wall'`)
 	f.user = f.newUser(t)

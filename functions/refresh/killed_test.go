@@ -148,8 +148,8 @@ func openCrowd(t *testing.T, url string) *crowd {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	f := &fixture{url: url, settings: identitytest.Settings(t), db: db}
-	f.settings["DATABASE_URL"] = url
+	f := &fixture{url: pgtest.As(t, url, "refresh"), settings: identitytest.Settings(t), db: db}
+	f.settings["DATABASE_URL"] = f.url
 	f.user = f.newUser(t)
 	c := &crowd{fixture: f}
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 24}}

@@ -22,9 +22,16 @@ const poolSize = 16
 
 // Function is the refresh function.
 var Function = function.Function{
-	Name:        "refresh",
-	Doc:         "exchanges a refresh token for its successor, and nothing else.",
-	Needs:       []function.Need{postgres.NeedOf(poolSize), identity.VerifyNeed, identity.SignNeed},
+	Name:  "refresh",
+	Doc:   "exchanges a refresh token for its successor, and nothing else.",
+	Needs: []function.Need{postgres.NeedOf(poolSize), identity.VerifyNeed, identity.SignNeed},
+	Tables: []function.Grant{
+		{Table: "sessions",
+			Select: "id, user_id, gen, jti, issued_at, expires_at, absolute_expires_at, superseded, epoch, revoked_at, revoke_reason",
+			Update: "gen, jti, issued_at, expires_at, superseded, revoked_at, revoke_reason"},
+		{Table: "users", Select: "id, session_epoch, disabled_at"},
+		{Table: "auth_events", Insert: "at, kind, user_id, session_id, detail"},
+	},
 	Timeout:     5 * time.Second,
 	Concurrency: 80,
 	MemoryMiB:   256,

@@ -29,7 +29,8 @@ const remembered = 16
 // the table holds expires_at at or before it.
 const rotateSQL = `
 WITH cur AS MATERIALIZED (
-  SELECT s.*, u.session_epoch, u.disabled_at
+  SELECT s.id, s.user_id, s.gen, s.jti, s.issued_at, s.expires_at, s.absolute_expires_at, s.superseded, s.epoch,
+         s.revoked_at, s.revoke_reason, u.session_epoch, u.disabled_at
     FROM sessions s JOIN users u ON u.id = s.user_id
    WHERE s.id = $1::uuid AND s.user_id = $2::uuid
      FOR UPDATE OF s

@@ -174,7 +174,7 @@ func TestCondenseStopsInTime(t *testing.T) {
 	w.exec("INSERT INTO dirty_days (rollup, scope, day) SELECT 'commits', $1, date '2020-01-01' + n FROM generate_series(0, 1199) n", p.repository)
 	// Each look at the clock takes 40 s: the call has time for two slices.
 	clock := time.Now()
-	slow := serve(t, w.pool.Config().ConnString(), func() time.Time {
+	slow := serve(t, w.url, func() time.Time {
 		clock = clock.Add(40 * time.Second)
 		return clock
 	})
@@ -257,7 +257,7 @@ func TestCondenseIsUnavailableWithoutTheDatabase(t *testing.T) {
 	must(t, p.putDeployment(t.Context(), w.pool, deployment{uuid.New(), at("2026-03-01T10:00:00Z"), "success", make([]int64, sample.Exact+1)}))
 	w.condense("")
 	want := w.rollups(p)
-	for n, proxy := range pgtest.Breaks(t, w.pool.Config().ConnString()) {
+	for n, proxy := range pgtest.Breaks(t, w.url) {
 		w.exec(`INSERT INTO dirty_days (rollup, scope, day) VALUES ('commits', $1, '2026-03-01'), ('deployments', $2, '2026-03-01')`, p.repository, p.environment)
 		answer := call(serve(t, proxy.URL, time.Now))
 		if proxy.Broken() && (answer.Code != http.StatusServiceUnavailable || answer.Header().Get("Retry-After") == "") {

@@ -23,19 +23,21 @@ import (
 // test.
 type world struct {
 	t       testing.TB
-	pool    *pgxpool.Pool
+	url     string        // with the function's login
+	pool    *pgxpool.Pool // as the owner
 	handler http.Handler
 }
 
 func newWorld(t testing.TB) world {
 	t.Helper()
-	url := pgtest.URL(t)
-	pool, err := pgxpool.New(context.Background(), url)
+	owner := pgtest.URL(t)
+	url := pgtest.As(t, owner, "rollup")
+	pool, err := pgxpool.New(context.Background(), owner)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	return world{t, pool, serve(t, url, time.Now)}
+	return world{t, url, pool, serve(t, url, time.Now)}
 }
 
 // serve returns the rollup function over the database at url.

@@ -48,7 +48,7 @@ func TestPruneGoesOnUntilNothingIsLeft(t *testing.T) {
 	w.exec(session+", generate_series(1, 1200)", "old", "9 days", nil)
 	// Each look at the clock takes 40 s: the call has time for two statements.
 	clock := time.Now()
-	slow := serve(t, w.pool.Config().ConnString(), func() time.Time {
+	slow := serve(t, w.url, func() time.Time {
 		clock = clock.Add(40 * time.Second)
 		return clock
 	})
@@ -82,7 +82,7 @@ func TestPruneWaitsForNobody(t *testing.T) {
 func TestPruneIsUnavailableWithoutTheDatabase(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for n, proxy := range pgtest.Breaks(t, w.pool.Config().ConnString()) {
+	for n, proxy := range pgtest.Breaks(t, w.url) {
 		answer := prune(serve(t, proxy.URL, time.Now))
 		if broken := proxy.Broken(); broken != (answer.Code == http.StatusServiceUnavailable) || broken != (answer.Header().Get("Retry-After") != "") {
 			t.Errorf("step %d: %d %s", n, answer.Code, answer.Body)

@@ -15,9 +15,28 @@ import (
 
 // Function is the rollup function.
 var Function = function.Function{
-	Name:        "rollup",
-	Doc:         "condenses facts into rollups and prunes; called by Cloud Scheduler.",
-	Needs:       []function.Need{postgres.Need},
+	Name:  "rollup",
+	Doc:   "condenses facts into rollups and prunes; called by Cloud Scheduler.",
+	Needs: []function.Need{postgres.Need},
+	Tables: []function.Grant{
+		{Table: "dirty_days", Owner: true, Select: "rollup, scope, day", Delete: true}, // marks are made by whoever writes facts
+		{Table: "rollup_deployments", Owner: true,
+			Select: "environment_id, day, deployed, failed, changes", Insert: "environment_id, day, deployed, failed, changes",
+			Update: "deployed, failed, changes", Delete: true},
+		{Table: "rollup_samples", Owner: true,
+			Select: "environment_id, metric, day, n, excluded, samples", Insert: "environment_id, metric, day, n, excluded, samples",
+			Update: "n, excluded, samples, sketch", Delete: true},
+		{Table: "rollup_commits", Owner: true, Select: "repository_id, day, commits", Insert: "repository_id, day, commits", Update: "commits", Delete: true},
+		{Table: "teams", Select: "id, time_zone"},
+		{Table: "repositories", Select: "id, team_id"},
+		{Table: "services", Select: "id, repository_id"},
+		{Table: "environments", Select: "id, service_id"},
+		{Table: "commits", Select: "repository_id, authored_at, parents"},
+		{Table: "deployments", Select: "id, environment_id, status, finished_at"},
+		{Table: "deployment_changes", Select: "deployment_id, lead_seconds"},
+		// FOR UPDATE asks for a column that may be changed: this one decides nothing.
+		{Table: "sessions", Select: "id, expires_at, revoked_at", Update: "user_agent", Delete: true},
+	},
 	Timeout:     300 * time.Second,
 	Concurrency: 1,
 	MemoryMiB:   256,

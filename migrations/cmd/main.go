@@ -1,4 +1,7 @@
-// Command cmd applies the migrations to the database at DATABASE_URL.
+// Command cmd applies the migrations to the database at DATABASE_URL, as the owner
+// of its tables, and gives each function what it declares. DATABASE_MEMBERS names
+// the logins that the functions use, where they have one each: function=login,
+// with commas between.
 package main
 
 import (
@@ -8,4 +11,4 @@ import (
 	"github.com/devops-dashboard/dashboard/migrations/migrate"
 )
 
-func main() { os.Exit(migrate.Run(context.Background(), os.Getenv("DATABASE_URL"), os.Stdout)) }
+func main() { os.Exit(migrate.Run(context.Background(), os.Getenv, os.Stdout)) }

@@ -1,8 +1,10 @@
-// Package migrate applies the migrations to a database. Who runs it (the migrate
-// job in the cloud, the local server, tests) is left to them.
+// Package migrate applies the migrations to a database and gives each function's
+// login what the function declares. Who runs it (the migrate job in the cloud, the
+// local server, tests) is left to them.
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -17,16 +19,36 @@ import (
 	"github.com/devops-dashboard/dashboard/migrations"
 )
 
-// Up brings the database at url up to date and returns the files it applied.
-// Two calls at once are safe: the second waits for the first.
-func Up(ctx context.Context, url string) ([]string, error) {
+// Outcome is what Up did.
+type Outcome struct {
+	Applied  []string // the files, in order
+	Joined   []Member // the logins that were made members
+	OneLogin bool     // roles cannot be made here: every function runs under the owner's login
+}
+
+// Up brings the database at url up to date, and has the functions' groups be able
+// to do what migrations.Grants says and each of members be in its group alone. Two
+// calls at once are safe: the second waits for the first.
+func Up(ctx context.Context, url string, members ...Member) (Outcome, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return nil, fmt.Errorf("the database's address: %w", err)
+		return Outcome{}, fmt.Errorf("the database's address: %w", err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
 	db := stdlib.OpenDB(*config)
-	defer func() { _ = db.Close() }()
-	return up(ctx, db)
+	applied, err := up(ctx, db)
+	if err := cmp.Or(err, db.Close()); err != nil {
+		return Outcome{}, fmt.Errorf("apply migrations: %w", err)
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("grant: %w", err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	out, err := grant(ctx, conn, members)
+	out.Applied = applied
+	return out, err
 }
 
 func up(ctx context.Context, db *sql.DB) ([]string, error) {
@@ -38,11 +60,9 @@ func up(ctx context.Context, db *sql.DB) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
-	defer cancel()
 	results, err := provider.Up(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("apply migrations: %w", err)
+		return nil, err
 	}
 	applied := make([]string, len(results))
 	for i, r := range results {
@@ -51,20 +71,32 @@ func up(ctx context.Context, db *sql.DB) ([]string, error) {
 	return applied, nil
 }
 
-// Run applies the migrations to the database at url, says on out what it did and
-// returns the exit code.
-func Run(ctx context.Context, url string, out io.Writer) int {
+// Run migrates the database that DATABASE_URL names, with the members that
+// DATABASE_MEMBERS names, says on out what it did and returns the exit code.
+func Run(ctx context.Context, getenv func(string) string, out io.Writer) int {
+	url := getenv("DATABASE_URL")
 	if url == "" {
 		fmt.Fprintln(out, "set DATABASE_URL to the database to migrate: postgres://USER:PASSWORD@HOST/NAME")
 		return 2
 	}
-	applied, err := Up(ctx, url)
+	members, err := ParseMembers(getenv("DATABASE_MEMBERS"))
+	if err != nil {
+		fmt.Fprintln(out, err)
+		return 2
+	}
+	did, err := Up(ctx, url, members...)
+	for _, file := range did.Applied {
+		fmt.Fprintln(out, "applied", file)
+	}
 	if err != nil {
 		fmt.Fprintln(out, err)
 		return 1
 	}
-	for _, file := range applied {
-		fmt.Fprintln(out, "applied", file)
+	for _, m := range did.Joined {
+		fmt.Fprintf(out, "%s may do what %s declares\n", m.Login, m.Function)
+	}
+	if did.OneLogin {
+		fmt.Fprintln(out, "roles cannot be made here, so every function runs under one login, that of DATABASE_URL, and may do everything")
 	}
 	fmt.Fprintln(out, "the schema is at version", migrations.Version())
 	return 0

@@ -41,10 +41,11 @@ func empty(t *testing.T) string {
 	return u.String()
 }
 
-func run(t *testing.T, url string) (code int, out string) {
+func run(t *testing.T, url string, members ...string) (code int, out string) {
 	t.Helper()
+	environment := map[string]string{"DATABASE_URL": url, "DATABASE_MEMBERS": strings.Join(members, ",")}
 	var b bytes.Buffer
-	code = migrate.Run(t.Context(), url, &b)
+	code = migrate.Run(t.Context(), func(name string) string { return environment[name] }, &b)
 	return code, b.String()
 }
 
@@ -69,13 +70,13 @@ func TestTwoAtOnceApplyEachFileOnce(t *testing.T) {
 	times := map[string]int{}
 	for range 4 {
 		all.Go(func() {
-			applied, err := migrate.Up(t.Context(), url)
+			did, err := migrate.Up(t.Context(), url)
 			if err != nil {
 				t.Error(err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			for _, file := range applied {
+			for _, file := range did.Applied {
 				times[file]++
 			}
 		})

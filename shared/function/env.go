@@ -21,14 +21,15 @@ type Env struct {
 	Log *slog.Logger
 
 	lookup  Lookup
+	apart   func(function string) Lookup // nil: all functions have lookup
 	fn      Function
 	process *process
 }
 
 // process is what all functions of one process share.
 type process struct {
-	mu     sync.Mutex // guards opened
-	opened map[string]any
+	mu     sync.Mutex     // guards opened
+	opened map[string]any // by need and its settings
 
 	stopMu sync.Mutex // guards stops; apart, since open functions call OnStop
 	stops  []func(context.Context) error
@@ -43,11 +44,22 @@ func NewEnv(log *slog.Logger, now func() time.Time, lookup Lookup) *Env {
 	return &Env{Now: now, Log: log, lookup: lookup, process: &process{opened: map[string]any{}}}
 }
 
+// Apart gives each function of the process settings of its own, for a process
+// whose functions sign in to their dependencies as different accounts.
+func (e *Env) Apart(lookup func(function string) Lookup) *Env {
+	own := *e
+	own.apart = lookup
+	return &own
+}
+
 // For returns the environment as fn may see it: with its declared settings and
 // needs, and with the process's shared dependencies.
 func (e *Env) For(fn Function) *Env {
 	own := *e
 	own.fn = fn
+	if e.apart != nil {
+		own.lookup = e.apart(fn.Name)
+	}
 	return &own
 }
 
@@ -92,20 +104,27 @@ func (e *Env) missing() error {
 	return errors.Join(errs...)
 }
 
-// Shared returns the process's one value for key, made by open at the first
-// call, so that several functions in one process share a connection pool. The
-// function must have declared the need. open must not do I/O.
+// Shared returns the process's one value for a need, made by open at the first
+// call, so that several functions in one process share a connection pool. Those
+// share it whose settings for the need are the same: an account of one function
+// is not lent to another. The function must have declared the need. open must not
+// do I/O.
 func Shared[T any](e *Env, need Need, open func() T) T {
 	if !slices.ContainsFunc(e.fn.Needs, func(n Need) bool { return n.Name == need.Name }) {
 		panic(fmt.Sprintf("function %q uses %s without declaring the need", e.fn.Name, need.Name))
 	}
+	key := need.Name
+	for _, s := range need.Settings {
+		value, _ := e.lookup(s.Name)
+		key += "\x00" + value
+	}
 	e.process.mu.Lock()
 	defer e.process.mu.Unlock()
-	if v, ok := e.process.opened[need.Name]; ok {
+	if v, ok := e.process.opened[key]; ok {
 		return v.(T)
 	}
 	v := open()
-	e.process.opened[need.Name] = v
+	e.process.opened[key] = v
 	return v
 }
 

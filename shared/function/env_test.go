@@ -121,6 +121,28 @@ func TestFunctionsOfOneProcessShareADependency(t *testing.T) {
 	}
 }
 
+func TestFunctionsApartShareWhatTheyNeedAlike(t *testing.T) {
+	t.Parallel()
+	env := newEnv().Apart(func(name string) function.Lookup {
+		if name == "stranger" {
+			return lookup("STORE_URL", "store://stranger")
+		}
+		return lookup("STORE_URL", "store://all", "GREETING", name)
+	})
+	opened := 0
+	open := func() *int { opened++; return new(int) }
+	of := func(name string) *int {
+		return function.Shared(env.For(function.Function{Name: name, Needs: []function.Need{store}}), store, open)
+	}
+	one, two, stranger := of("one"), of("two"), of("stranger")
+	if one != two || one == stranger || opened != 2 {
+		t.Errorf("opened %d times; one shares with two: %v, with a stranger: %v", opened, one == two, one == stranger)
+	}
+	if got := env.For(greeter).Setting("GREETING"); got != "greeter" {
+		t.Errorf("GREETING = %q", got)
+	}
+}
+
 func TestStopClosesLatestFirst(t *testing.T) {
 	t.Parallel()
 	env := newEnv()

@@ -24,6 +24,7 @@ type manifestFunction struct {
 	Doc            string             `json:"doc"`
 	Needs          []string           `json:"needs"`
 	DatabaseRole   string             `json:"database_role,omitempty"`
+	Tables         []manifestGrant    `json:"tables,omitempty"`
 	Settings       []manifestSetting  `json:"settings"`
 	TimeoutSeconds int                `json:"timeout_seconds"`
 	Concurrency    int                `json:"concurrency"`
@@ -38,6 +39,15 @@ type manifestSetting struct {
 	Default  string `json:"default,omitempty"`
 	Required bool   `json:"required"`
 	Secret   bool   `json:"secret"`
+}
+
+type manifestGrant struct {
+	Table  string `json:"table"`
+	Owner  bool   `json:"owner,omitempty"`
+	Select string `json:"select,omitempty"`
+	Insert string `json:"insert,omitempty"`
+	Update string `json:"update,omitempty"`
+	Delete bool   `json:"delete,omitempty"`
 }
 
 type manifestSchedule struct {
@@ -57,15 +67,15 @@ func Manifest(fns ...Function) ([]byte, error) {
 	m := manifest{Comment: "Printed from functions.All by: go test ./functions -update. Do not edit."}
 	for _, fn := range fns {
 		out := manifestFunction{
-			Name: fn.Name, Doc: fn.Doc, Needs: []string{}, Settings: []manifestSetting{},
+			Name: fn.Name, Doc: fn.Doc, Needs: []string{}, DatabaseRole: DatabaseRole(fn), Settings: []manifestSetting{},
 			TimeoutSeconds: int(fn.Timeout / time.Second), Concurrency: fn.Concurrency, MemoryMiB: fn.MemoryMiB,
 			Schedules: []manifestSchedule{}, Routes: []manifestRoute{},
 		}
 		for _, n := range fn.Needs {
 			out.Needs = append(out.Needs, n.Name)
-			if n.Name == "postgres" {
-				out.DatabaseRole = "dashboard_" + fn.Name
-			}
+		}
+		for _, g := range fn.Tables {
+			out.Tables = append(out.Tables, manifestGrant(g))
 		}
 		for _, s := range fn.settings() {
 			out.Settings = append(out.Settings, manifestSetting{s.Name, s.Doc, s.Default, s.Default == "" && !s.Optional, s.Secret})

@@ -113,7 +113,7 @@ func timeImport(b *testing.B, db *postgres.Database, source history.Source, by s
 	if _, err := db.Exec(ctx, `TRUNCATE teams CASCADE`); err != nil {
 		b.Fatal(err)
 	}
-	if _, err := db.Exec(ctx, `TRUNCATE dirty_days, commits, deployment_changes`); err != nil {
+	if _, err := db.Exec(ctx, `TRUNCATE dirty_days, commits, deployments, deployment_changes`); err != nil {
 		b.Fatal(err)
 	}
 	return took

@@ -21,7 +21,7 @@ func markDays(ctx context.Context, tx pgx.Tx, rollup string, scope uuid.UUID, zo
 	}
 	_, err := tx.Exec(ctx, `
 		INSERT INTO dirty_days (rollup, scope, day)
-		SELECT DISTINCT $1, $2::uuid, (at AT TIME ZONE $3)::date FROM unnest($4::timestamptz[]) AS instants (at)`,
+		SELECT $1, $2::uuid, day FROM (SELECT DISTINCT (at AT TIME ZONE $3)::date AS day FROM unnest($4::timestamptz[]) AS instants (at)) days`,
 		rollup, scope, zone, instants)
 	return err
 }

@@ -25,6 +25,7 @@ var (
 // programs is run.
 type Repository struct {
 	dir      string // where git is run
+	common   string // the git folder that all work trees share
 	origin   Origin
 	versions *regexp.Regexp
 }
@@ -56,6 +57,7 @@ func Open(ctx context.Context, path string, versions *regexp.Regexp) (*Repositor
 	if common, err = filepath.EvalSymlinks(common); err != nil {
 		return nil, err
 	}
+	r.common = common
 	r.origin = Origin{Source: "git", ExternalID: common, Name: r.name(ctx, common)}
 	return r, nil
 }

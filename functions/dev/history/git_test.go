@@ -1,6 +1,7 @@
 package history_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -146,6 +147,17 @@ func TestOpenFindsTheRepository(t *testing.T) {
 		if got := open(t, path).Origin(); got != want {
 			t.Errorf("%s: %+v, want %+v", path, got, want)
 		}
+	}
+	// A history that names no main line ends where the repository itself stands.
+	cloned.git("checkout", "-q", "-b", "trunk")
+	cloned.git("branch", "-q", "-D", "main")
+	cloned.git("remote", "remove", "origin")
+	stands, err := open(t, clone).Refs(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if from, err := open(t, linked).Refs(t.Context()); err != nil || !bytes.Equal(from.Main, stands.Main) {
+		t.Errorf("from a linked work tree the main line ends at %x, %v; want %x", from.Main, err, stands.Main)
 	}
 	for url, want := range map[string]string{
 		"git@host.example:team/gadgets.git": "gadgets",

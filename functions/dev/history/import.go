@@ -53,9 +53,6 @@ func Import(ctx context.Context, db *postgres.Database, team uuid.UUID, source S
 	if err != nil || unchanged {
 		return result, err
 	}
-	if progress == nil {
-		progress = func(Progress) {}
-	}
 	err = db.Transaction(ctx, func(tx pgx.Tx) error {
 		result, err = importInto(ctx, tx, team, source, progress)
 		return err

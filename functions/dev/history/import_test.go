@@ -199,6 +199,10 @@ func TestProgress(t *testing.T) {
 	if last := reports[len(reports)-1]; last != (history.Progress{Done: 90_000, Total: 90_000}) || long.counted != 1 || len(reports) != 22 {
 		t.Errorf("long import: %d reports, the last %v, counted %d times", len(reports), last, long.counted)
 	}
+	unseen := tell(90_000)
+	if _, err := history.Import(context.Background(), db, newTeam(t, db, "UTC"), unseen, nil); err != nil || unseen.counted != 0 {
+		t.Errorf("with nobody looking: %v, counted %d times", err, unseen.counted)
+	}
 }
 
 // TestWhatDecidesIsNoticed changes one thing at a time that facts follow from,

@@ -54,9 +54,11 @@ func (r *Repository) Refs(ctx context.Context) (Refs, error) {
 	return r.gather(list, head)
 }
 
-// head returns the commit that is checked out, in hex; empty on an unborn branch.
+// head returns the commit that is checked out where the repository itself stands,
+// in hex; empty on an unborn branch. A linked work tree has another, and is the
+// same repository.
 func (r *Repository) head(ctx context.Context) (string, error) {
-	out, err := r.run(ctx, nil, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+	out, err := r.run(ctx, nil, "-C", r.common, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
 	if failed := (*exec.ExitError)(nil); errors.As(err, &failed) && failed.ExitCode() == 1 {
 		return "", nil
 	}

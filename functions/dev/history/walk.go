@@ -16,9 +16,10 @@ import (
 // counts for little, few enough that the three batches in flight are small.
 const batchSize = 4096
 
-// countFrom is how many commits an import has seen before it has them counted
-// for the sake of progress: counting takes git half as long as the log.
-const countFrom = 16 * batchSize
+// countFrom is how many commits an import has seen before it has them counted for
+// the sake of progress, if anybody looks: counting takes git half as long as the
+// log.
+const countFrom = 2 * batchSize
 
 // walk is the one pass over the commits of a history.
 type walk struct {
@@ -77,6 +78,9 @@ func writeCommits(ctx context.Context, tx pgx.Tx, repository uuid.UUID, source S
 				return err
 			}
 			w.written += len(b.commits)
+			if progress == nil {
+				continue
+			}
 			if before := b.seen - batchSize; before < countFrom && b.seen >= countFrom {
 				group.Go(func() error {
 					// Without a count there is no total, and the import goes on.

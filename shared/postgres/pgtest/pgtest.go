@@ -83,6 +83,7 @@ func makeTemplate(server string) (string, error) {
 		}
 		fmt.Fprintf(hash, "%s %d\n%s", name, len(text), text)
 	}
+	fmt.Fprint(hash, migrations.Grants)
 	name := "template_" + hex.EncodeToString(hash.Sum(nil))[:16]
 	conn, err := pgx.Connect(ctx, server)
 	if err != nil {

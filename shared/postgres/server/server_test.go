@@ -202,6 +202,10 @@ func TestStartKeepsDataAndStopLeavesNothing(t *testing.T) {
 	if got := ask[string](t, s, "SHOW server_version"); !strings.HasPrefix(got, s.Version) {
 		t.Errorf("Version is %s, the server says %s", s.Version, got)
 	}
+	// A Ctrl-C of the terminal goes to our group, and is ours to act on first.
+	if group, err := syscall.Getpgid(s.process.pid); err != nil || group != s.process.pid {
+		t.Errorf("the server, process %d, is in the process group %d, %v", s.process.pid, group, err)
+	}
 	ask[any](t, s, "CREATE TABLE kept AS SELECT 7 AS n")
 	for range 2 {
 		if err := s.Stop(t.Context()); err != nil {
