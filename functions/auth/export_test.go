@@ -1,4 +1,7 @@
 package auth
 
 // For tests of the package's outside.
-var Device = device
+var (
+	Device  = device
+	GiveWay = giveWay
+)

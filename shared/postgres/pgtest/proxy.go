@@ -25,6 +25,7 @@ type Proxy struct {
 	breakAt int // the step that breaks; 0 is none
 	broken  bool
 	hung    chan struct{} // closed when nothing hangs
+	held    chan struct{} // closed when no answer is held back
 	open    map[net.Conn]bool
 }
 
@@ -44,9 +45,11 @@ func NewProxy(t testing.TB, server string) *Proxy {
 		URL:  throughLoopback(t, server, listener.Addr().String()),
 		dial: func() (net.Conn, error) { return (&net.Dialer{}).DialContext(context.Background(), network, address) },
 		hung: make(chan struct{}),
+		held: make(chan struct{}),
 		open: map[net.Conn]bool{},
 	}
 	close(p.hung)
+	close(p.held)
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {
@@ -113,15 +116,25 @@ func (p *Proxy) Hang() {
 	p.hung = make(chan struct{})
 }
 
-// Restore ends a break or a hang; what has broken stays closed.
+// Hold forwards statements and keeps back what they answer, until Restore: what a
+// client sent has been done, and it does not know.
+func (p *Proxy) Hold() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held = make(chan struct{})
+}
+
+// Restore ends a break, a hang or a hold; what has broken stays closed.
 func (p *Proxy) Restore() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.steps, p.breakAt, p.broken = 0, 0, false
-	select {
-	case <-p.hung:
-	default:
-		close(p.hung)
+	for _, waited := range []chan struct{}{p.hung, p.held} {
+		select {
+		case <-waited:
+		default:
+			close(waited)
+		}
 	}
 }
 
@@ -132,8 +145,9 @@ func (p *Proxy) Broken() bool {
 	return p.broken
 }
 
-// step counts, waits while the proxy hangs, and tells whether to go on.
-func (p *Proxy) step(counts bool) bool {
+// step counts, waits while the proxy hangs or, for an answer, holds, and tells
+// whether to go on.
+func (p *Proxy) step(counts, answer bool) bool {
 	p.mu.Lock()
 	if counts {
 		p.steps++
@@ -141,9 +155,12 @@ func (p *Proxy) step(counts bool) bool {
 			p.snap()
 		}
 	}
-	hung, broken := p.hung, p.broken
+	hung, held, broken := p.hung, p.held, p.broken
 	p.mu.Unlock()
 	<-hung
+	if answer {
+		<-held
+	}
 	return !broken
 }
 
@@ -164,7 +181,7 @@ func (p *Proxy) release(conn net.Conn) {
 
 func (p *Proxy) serve(client net.Conn) {
 	defer p.release(client)
-	if !p.hold(client) || !p.step(true) {
+	if !p.hold(client) || !p.step(true, false) {
 		return
 	}
 	server, err := p.dial()
@@ -190,12 +207,13 @@ func (p *Proxy) serve(client net.Conn) {
 	for _, way := range []struct {
 		to, from net.Conn
 		steps    string // the types of message that count
+		answers  bool   // they are answers
 	}{
-		{server, client, "QSdc"}, // Query, Sync, CopyData, CopyDone
-		{client, server, "DC"},   // DataRow, CommandComplete
+		{server, client, "QSdc", false}, // Query, Sync, CopyData, CopyDone
+		{client, server, "DC", true},    // DataRow, CommandComplete
 	} {
 		both.Go(func() {
-			p.relay(way.to, way.from, way.steps)
+			p.relay(way.to, way.from, way.steps, way.answers)
 			_ = way.to.Close()
 			_ = way.from.Close()
 		})
@@ -204,7 +222,7 @@ func (p *Proxy) serve(client net.Conn) {
 }
 
 // relay forwards messages: a byte of type, four of length, the rest.
-func (p *Proxy) relay(to, from net.Conn, steps string) {
+func (p *Proxy) relay(to, from net.Conn, steps string, answers bool) {
 	in, out := bufio.NewReader(from), bufio.NewWriter(to)
 	for {
 		head, err := in.Peek(5)
@@ -215,7 +233,7 @@ func (p *Proxy) relay(to, from net.Conn, steps string) {
 		for i := range len(steps) {
 			counts = counts || head[0] == steps[i]
 		}
-		if !p.step(counts) {
+		if !p.step(counts, answers && counts) {
 			return
 		}
 		if _, err := io.CopyN(out, in, 1+int64(binary.BigEndian.Uint32(head[1:]))); err != nil {

@@ -16,13 +16,25 @@ type Server struct {
 	URL string
 
 	t       testing.TB
-	dir     string
+	options server.Options
 	running *server.Server
 }
 
 // NewServer starts a server that ends with the test. It takes a second or two:
 // most outages are had for less from a Proxy.
 func NewServer(t testing.TB) *Server {
+	t.Helper()
+	return newServer(t, server.Options{})
+}
+
+// NewDurableServer starts one that answers no sooner than a commit is on disk, as
+// in production: for measurements.
+func NewDurableServer(t testing.TB) *Server {
+	t.Helper()
+	return newServer(t, server.Options{Durable: true})
+}
+
+func newServer(t testing.TB, options server.Options) *Server {
 	t.Helper()
 	// Not t.TempDir, which the server's account may not enter.
 	dir, err := os.MkdirTemp("", "pgtest")
@@ -33,7 +45,8 @@ func NewServer(t testing.TB) *Server {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, dir: filepath.Join(dir, "server")}
+	options.Dir = filepath.Join(dir, "server")
+	s := &Server{t: t, options: options}
 	s.Start()
 	t.Cleanup(func() {
 		if err := s.running.Stop(context.Background()); err != nil {
@@ -50,7 +63,7 @@ func NewServer(t testing.TB) *Server {
 // Start starts the server again.
 func (s *Server) Start() {
 	s.t.Helper()
-	running, err := server.Start(context.Background(), server.Options{Dir: s.dir})
+	running, err := server.Start(context.Background(), s.options)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -1,0 +1,142 @@
+package main
+
+import "slices"
+
+// The tests that are to notice. The model knows no statement: what it finds, it
+// finds from outside.
+var (
+	model     = tests{"the model", "./functions", "^TestSessionsKeepTheirPromises$", true}
+	histories = tests{"the histories", "./functions", "^TestHistoriesAreLinear$", false}
+	races     = tests{"the races", "./functions", "^(TestSignInWhileAllSessionsEnd|TestRefreshWaitsForTheEndOfItsSession|TestTheEndOfASessionWaitsForARefresh|TestTwoChangeThePassword)$", false}
+	rotation  = tests{"the verdicts", "./functions/refresh", "^(TestRefreshRotates|TestSessionEndsAtItsAbsoluteExpiry|TestVerdicts|TestGrace|TestNoMoreThanSixteen)", false}
+	waiting   = tests{"those that wait", "./functions/refresh", "^(TestWaiterSeesWhatItWaitedFor|TestStormConverges)$", false}
+	outages   = tests{"the outages", "./functions/refresh", "^TestRefreshWithoutDatabase$", false}
+	killed    = tests{"those killed", "./functions/refresh", "^TestInstanceKilledBetweenCommitAndAnswer$", false}
+	logins    = tests{"the sign-ins", "./functions/auth", "^(TestLoginWhileTheAccountChanges|TestLoginRefusesAllAlike|TestRegisterOpensAnAccount)$", false}
+	changes   = tests{"the changes of a password", "./functions/auth", "^(TestPasswordChangeWhileTheAccountChanges|TestPasswordChangesAtOnce|TestCallsWantALivingSession)$", false}
+	timing    = tests{"the time of refusals", "./functions/auth", "^TestTimeTellsNothingOfAccounts$", false}
+	tokens    = tests{"the tokens", "./shared/identity", "^(TestAccessToken|TestRefreshToken|TestIssuers|TestKeys|TestSmallOrder|TestCookieInput|TestGrant|TestClearCookie|TestSigner)", false}
+	faults    = tests{"the faults of a database", "./shared/postgres", "^(TestFault|TestRefusedLogin|TestEachBrokenStep)", false}
+)
+
+const (
+	rotateFile   = "functions/refresh/rotate.go"
+	refreshFile  = "functions/refresh/sessions.go"
+	sessionsFile = "functions/auth/sessions.go"
+	usersFile    = "functions/auth/users.go"
+	loginFile    = "functions/auth/login.go"
+	tokenFile    = "shared/identity/token.go"
+	signerFile   = "shared/identity/signer.go"
+	cookieFile   = "shared/identity/cookie.go"
+	objectFile   = "shared/identity/object.go"
+	pruneFile    = "functions/rollup/sessions.go"
+)
+
+// one is a mutant of one edit.
+func one(file, why, from, to string, by tests) mutant {
+	return mutant{why: why, file: file, edits: []edit{{from, to}}, tests: by}
+}
+
+var mutants = slices.Concat(refreshMutants, authMutants, identityMutants, otherMutants)
+
+// refreshMutants break the statement that rotates, and what is said of its
+// verdict. A parameter that a mutant has no use for is kept, or PostgreSQL would
+// refuse the statement before any test looked at it.
+var refreshMutants = []mutant{
+	one(refreshFile, "no row is locked", "     FOR UPDATE OF s\n", "", waiting),
+	one(refreshFile, "no row is locked, as the history of many shows", "     FOR UPDATE OF s\n", "", histories),
+	one(refreshFile, "the time is that before the wait", "cur.*, clock_timestamp() AS ts", "cur.*, now() AS ts", waiting),
+	one(refreshFile, "the grace is a moment longer", "AND ts < superseded[", "AND ts <= superseded[", rotation),
+	one(refreshFile, "a session is good for a moment longer", "WHEN ts >= expires_at ", "WHEN ts > expires_at ", rotation),
+	one(refreshFile, "the grace is a second longer", "grace = 30 * time.Second", "grace = 31 * time.Second", rotation),
+	one(refreshFile, "the grace is a second shorter", "grace = 30 * time.Second", "grace = 29 * time.Second", rotation),
+	one(refreshFile, "fifteen generations are remembered", "remembered = 16", "remembered = 15", rotation),
+	one(refreshFile, "fifteen generations are remembered, as the model sees it", "remembered = 16", "remembered = 15", model),
+	one(refreshFile, "the oldest generation that is remembered has no grace", "<= cardinality(superseded)", "< cardinality(superseded)", rotation),
+	one(refreshFile, "a replay prolongs the grace", "), audit AS (", "), slides AS (\n  UPDATE sessions s SET superseded = array_fill(v.ts, ARRAY[cardinality(v.superseded)]) FROM v WHERE s.id = v.id AND v.verdict = 'converge'\n), audit AS (", rotation),
+	one(refreshFile, "a replay prolongs the grace, as the model sees it", "), audit AS (", "), slides AS (\n  UPDATE sessions s SET superseded = array_fill(v.ts, ARRAY[cardinality(v.superseded)]) FROM v WHERE s.id = v.id AND v.verdict = 'converge'\n), audit AS (", model),
+	one(refreshFile, "a converging caller writes", "), audit AS (", "), writes AS (\n  UPDATE sessions s SET gen = s.gen FROM v WHERE s.id = v.id AND v.verdict = 'converge'\n), audit AS (", model),
+	one(refreshFile, "the grace counts from the last refresh", "superseded[(gen - $3::bigint)::int]", "superseded[1]", rotation),
+	one(refreshFile, "the grace never ends", "AND ts < superseded[(gen - $3::bigint)::int] + $6::interval", "AND $6::interval IS NOT NULL", model),
+	one(refreshFile, "a reuse ends nothing", "v.verdict IN ('rotate', 'reuse')", "v.verdict IN ('rotate')", rotation),
+	one(refreshFile, "a reuse ends nothing, as the model sees it", "v.verdict IN ('rotate', 'reuse')", "v.verdict IN ('rotate')", model),
+	one(refreshFile, "a reuse is not in the audit log", "FROM v WHERE v.verdict = 'reuse'", "FROM v WHERE v.verdict = 'never'", model),
+	one(refreshFile, "a session that ended goes on", "WHEN revoked_at IS NOT NULL OR ", "WHEN ", model),
+	one(refreshFile, "a disabled user goes on", " OR disabled_at IS NOT NULL", "", model),
+	one(refreshFile, "a session of an old epoch goes on", " OR epoch <> session_epoch", "", races),
+	one(refreshFile, "the user in the token counts for nothing", " AND s.user_id = $2::uuid", " AND $2::uuid IS NOT NULL", rotation),
+	one(refreshFile, "a session outlives its absolute end", "LEAST(v.ts + $7::interval, v.absolute_expires_at)", "v.ts + $7::interval", rotation),
+	one(refreshFile, "the token's id counts for nothing", "AND $4::uuid = jti ", "AND $4::uuid IS NOT NULL ", rotation),
+	one(refreshFile, "a token from the future is taken for a replay", "THEN 'unknown'", "THEN 'reuse'", rotation),
+	one(refreshFile, "a generation is left out", "v.gen + 1", "v.gen + 2", model),
+	one(refreshFile, "a successor has its predecessor's id", "THEN $5::uuid ELSE v.jti", "THEN COALESCE(v.jti, $5::uuid) ELSE v.jti", model),
+	one(refreshFile, "the graces are in the wrong order", "array_prepend(v.ts, v.superseded)", "array_append(v.superseded, v.ts)", model),
+	one(refreshFile, "a successor is not issued anew", "THEN v.ts ELSE v.issued_at", "THEN v.issued_at ELSE v.issued_at", rotation),
+	one(refreshFile, "the current token has the grace of none", "COALESCE(w.jti, v.jti) AS jti", "COALESCE(v.jti, w.jti) AS jti", rotation),
+	one(rotateFile, "a caller whose answer was lost is refused", "case rotated, converged:", "case rotated:", killed),
+	one(rotateFile, "a session that ended is a server's fault", "return fault.New(fault.Unauthenticated, code, detail)", "return fault.New(fault.Internal, code, detail)", rotation),
+	one(rotateFile, "a database that is away signs out", "rotate(timed, r.db, token)\n\tif err != nil {\n\t\treturn nil, err", "rotate(timed, r.db, token)\n\tif err != nil {\n\t\treturn nil, unknown.fault()", outages),
+	one(rotateFile, "an answer has no generation", "`json:\"gen\" doc", "`json:\"-\" doc", model),
+	{why: "a refusal takes the cookie away", file: rotateFile, tests: rotation, edits: []edit{
+		{"\"context\"\n", "\"context\"\n\t\"net/http\"\n"},
+		{"\"github.com/devops-dashboard/dashboard/shared/fault\"\n", "\"github.com/danielgtaylor/huma/v2\"\n\n\t\"github.com/devops-dashboard/dashboard/shared/fault\"\n"},
+		{"verdict.fault(); err != nil {\n\t\treturn nil, err", "verdict.fault(); err != nil {\n\t\treturn nil, huma.ErrorWithHeaders(err, http.Header{\"Set-Cookie\": {identity.ClearCookie()}})"},
+	}},
+}
+
+// authMutants break what opens and ends sessions.
+var authMutants = []mutant{
+	one(sessionsFile, "signing out everywhere leaves the rows", "FROM u WHERE sessions.user_id = u.id AND", "FROM u WHERE sessions.user_id = u.id AND false AND", model),
+	one(sessionsFile, "signing out everywhere leaves the epoch", "session_epoch = users.session_epoch + 1", "session_epoch = users.session_epoch", races),
+	one(usersFile, "another password leaves the rows", "FROM s WHERE sessions.user_id = s.user_id AND", "FROM s WHERE sessions.user_id = s.user_id AND false AND", model),
+	one(usersFile, "another password leaves the epoch", "password_hash = $7, session_epoch = session_epoch + 1", "password_hash = $7", races),
+	one(usersFile, "a change of password overwrites another", "WHERE id = $5 AND password_hash = $6 AND disabled_at IS NULL\n     AND EXISTS", "WHERE id = $5 AND $6::text IS NOT NULL AND disabled_at IS NULL\n     AND EXISTS", changes),
+	one(usersFile, "a new hash overwrites another password", "WHERE id = $1 AND password_hash = $2`", "WHERE id = $1 AND $2::text IS NOT NULL`", logins),
+	one(usersFile, "a disabled user's page goes on", "AND u.disabled_at IS NULL AND s.revoked_at IS NULL\n)", "AND s.revoked_at IS NULL\n)", changes),
+	one(usersFile, "the page of a session that ended goes on", "AND u.disabled_at IS NULL AND s.revoked_at IS NULL\n)", "AND u.disabled_at IS NULL\n)", model),
+	one(usersFile, "the page of a session of an old epoch goes on", "s.user_id = u.id AND s.epoch = u.session_epoch\n", "s.user_id = u.id\n", races),
+	one(sessionsFile, "a sign-in takes a password that was changed meanwhile", "WHERE id = $5 AND password_hash = $6 AND disabled_at IS NULL", "WHERE id = $5 AND $6::text IS NOT NULL AND disabled_at IS NULL", logins),
+	one(sessionsFile, "a sign-in takes a user who was disabled meanwhile", "WHERE id = $5 AND password_hash = $6 AND disabled_at IS NULL", "WHERE id = $5 AND password_hash = $6", logins),
+	one(sessionsFile, "a session begins in the first epoch", "SELECT u.id, u.session_epoch, c.ts", "SELECT u.id, 0 * u.session_epoch, c.ts", model),
+	one(sessionsFile, "signing in leaves the session before it", "FROM s WHERE sessions.id = ANY($4::text[]::uuid[]) AND", "FROM s WHERE sessions.id = ANY($4::text[]::uuid[]) AND false AND", model),
+	one(sessionsFile, "signing out leaves the session", "WHERE id = ANY($1::text[]::uuid[]) AND revoked_at IS NULL", "WHERE id = ANY($1::text[]::uuid[]) AND false", model),
+	one(sessionsFile, "anybody ends anybody's session", "sessions.id = $3 AND sessions.user_id = me.id AND", "sessions.id = $3 AND", model),
+	one(sessionsFile, "the list shows everybody's sessions", "WHERE s.user_id = me.id AND s.epoch = me.session_epoch", "WHERE s.epoch = me.session_epoch", model),
+	one(loginFile, "an unknown account costs nothing", "stored = dummyHash()", "stored = hash{cost: cost{memory: 8, time: 1, threads: 1}, salt: make([]byte, saltBytes), key: make([]byte, keyBytes)}.String()", timing),
+	one(loginFile, "any password will do", "if !fits || !found.exists()", "if !found.exists()", logins),
+	one("functions/auth/change_password.go", "the current password need not be known", "if err != nil || fits {", "if err != nil || fits || true {", model),
+	one("functions/auth/logout.go", "signing out leaves the cookie", "SetCookie: identity.ClearCookie(), ", "", model),
+	one("functions/auth/auth.go", "a sign-in has no generation", "`json:\"gen\" doc", "`json:\"gen,omitempty\" doc", logins),
+}
+
+// identityMutants break what is taken for a token.
+var identityMutants = []mutant{
+	one(tokenFile, "one kind of token passes for another", "alg != f.method.Alg() || typ != f.typ", "alg != f.method.Alg()", tokens),
+	one(tokenFile, "a key that is not in use will do", "k, ok := keys.byID[id]\n", "k, ok := keys.byID[id]\n\tif !ok {\n\t\tk, ok = keys.first, true\n\t}\n", tokens),
+	one(tokenFile, "a token has any length", "if len(text) > f.most {", "if len(text) > f.most<<10 {", tokens),
+	one(tokenFile, "a token has line breaks", " || strings.ContainsFunc(text, foreign)", "", tokens),
+	one(tokenFile, "a token of another audience will do", "\t\tjwt.WithAudience(f.audience),\n", "", tokens),
+	one(tokenFile, "a token of another installation will do", "\t\tjwt.WithIssuer(issuer),\n", "", tokens),
+	one(tokenFile, "a token is good for any time", " || c.Expires-c.IssuedAt > int64(most/time.Second)", "", tokens),
+	one(tokenFile, "an id has several spellings", " || part.id.String() != part.text", "", tokens),
+	one(objectFile, "a member may be there twice", "case seen[name]:", "case seen[name] && !known:", tokens),
+	one(objectFile, "a member may be one that we do not know", "case !known:", "case !known && seen[name]:", tokens),
+	one(objectFile, "a member may be absent", "if len(seen) == len(o) {", "if len(seen) <= len(o) {", tokens),
+	one("shared/identity/identity.go", "clocks may differ by more", "leeway = 30 * time.Second", "leeway = 31 * time.Second", tokens),
+	one("shared/identity/keys.go", "a key proves nothing", "if slices.Contains(smallOrder, y) {", "if slices.Contains(smallOrder[:1], y) {", tokens),
+	one("shared/identity/keys.go", "a private key is published", "if j.d != \"\" || j.k != \"\" {", "if j.k != \"\" {", tokens),
+	one("shared/identity/refresh.go", "an instance's clock judges refresh tokens", "(*jwt.NumericDate, error) { return nil, nil }", "(*jwt.NumericDate, error) { return date(c.Expires), nil }", rotation),
+	one(signerFile, "an access token outlives its session", "if session.AbsoluteExpiresAt.Before(until) {", "if session.AbsoluteExpiresAt.Before(session.Now) {", model),
+	one(signerFile, "a key signs that nobody knows", "!published {", "!published && len(public.byID) == 0 {", tokens),
+	one(cookieFile, "scripts read the cookie", "HttpOnly: true, ", "", tokens),
+	one(cookieFile, "other sites send the cookie", "http.SameSiteStrictMode", "http.SameSiteLaxMode", tokens),
+	one(cookieFile, "the cookie outlives its session", "int(keep/time.Second)", "int(keep/time.Second)+1", model),
+}
+
+// otherMutants break what sessions stand on.
+var otherMutants = []mutant{
+	one("shared/postgres/postgres.go", "a database that cannot be reached is a defect", "if errors.As(err, &connect) {", "if errors.As(err, &connect) && connect == nil {", faults),
+	one("shared/postgres/postgres.go", "a connection that breaks is a defect", " || brokenConnection(err) {", " {", outages),
+	one(pruneFile, "a session that lives is pruned", "expires_at < now() - interval '1 day'", "expires_at < now() + interval '6 days'", model),
+	one(pruneFile, "a session that ended is forgotten too early", "revoked_at < now() - interval '8 days'", "revoked_at < now() - interval '1 day'", model),
+}
