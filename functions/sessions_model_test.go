@@ -1,6 +1,7 @@
 package functions_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -170,7 +171,7 @@ func (m *machine) holds(t *rapid.T, f *family, got reply) {
 		t.Fatalf("the cookie is kept for %d s, the session for %s", got.keep, f.expires.Sub(m.now))
 	}
 	m.issued[got.token.ID] = got.cookie
-	access, err := m.verifier.Access(got.access)
+	access, err := m.verifier.Access(context.Background(), got.access)
 	most := m.now.Add(identity.AccessLifetime)
 	if f.absolute.Before(most) {
 		most = f.absolute
