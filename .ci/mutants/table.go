@@ -112,7 +112,7 @@ var authMutants = []mutant{
 // identityMutants break what is taken for a token.
 var identityMutants = []mutant{
 	one(tokenFile, "one kind of token passes for another", "alg != f.method.Alg() || typ != f.typ", "alg != f.method.Alg()", tokens),
-	one("shared/identity/source.go", "a key that is not in use will do", "\tk, known = keys.byID[id]\n\treturn k, known, nil", "\treturn keys.first, true, nil", tokens),
+	one("shared/identity/source.go", "a key that is not in use will do", "return k, known, nil\n", "if !known {\n\t\tk, known = keys.first, true\n\t}\n\treturn k, known, nil\n", tokens),
 	one(tokenFile, "a token has any length", "if len(text) > f.most {", "if len(text) > f.most<<10 {", tokens),
 	one(tokenFile, "a token has line breaks", " || strings.ContainsFunc(text, foreign)", "", tokens),
 	one(tokenFile, "a token of another audience will do", "\t\tjwt.WithAudience(f.audience),\n", "", tokens),
@@ -127,7 +127,7 @@ var identityMutants = []mutant{
 	one("shared/identity/keys.go", "a private key is published", "if j.d != \"\" || j.k != \"\" {", "if j.k != \"\" {", tokens),
 	one("shared/identity/refresh.go", "an instance's clock judges refresh tokens", "(*jwt.NumericDate, error) { return nil, nil }", "(*jwt.NumericDate, error) { return date(c.Expires), nil }", rotation),
 	one(signerFile, "an access token outlives its session", "if session.AbsoluteExpiresAt.Before(until) {", "if session.AbsoluteExpiresAt.Before(session.Now) {", model),
-	one(signerFile, "a key signs that nobody knows", "else if !published {", "else if !published && keys.first.id == \"\" {", tokens),
+	one(signerFile, "a key signs that nobody knows", "} else if !published {", "} else if !published && keys.first.id == \"\" {", tokens),
 	one(cookieFile, "scripts read the cookie", "HttpOnly: true, ", "", tokens),
 	one(cookieFile, "other sites send the cookie", "http.SameSiteStrictMode", "http.SameSiteLaxMode", tokens),
 	one(cookieFile, "the cookie outlives its session", "int(keep/time.Second)", "int(keep/time.Second)+1", model),
