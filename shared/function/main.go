@@ -109,7 +109,11 @@ const LivePath = "/live"
 // log, recovery, deadlines, limits. It fails when settings are missing or wrong
 // and names all of them.
 func Handler(env *Env, fns ...Function) (http.Handler, error) {
-	defer heap.Serve()
+	memory := int64(0)
+	if len(fns) == 1 { // as it is deployed
+		memory = int64(fns[0].MemoryMiB) << 20
+	}
+	defer heap.Serve(memory)
 	var unusable []error
 	for _, fn := range fns {
 		unusable = append(unusable, env.For(fn).unusable())

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // object says where the members of a JSON object go: each name to a *string, a
@@ -24,34 +26,33 @@ func (o object) read(text []byte) (seen map[string]bool, err error) {
 	if !utf8.Valid(text) {
 		return nil, errors.New("is not UTF-8 text")
 	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.UseNumber()
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(text))
+	if t, err := dec.ReadToken(); err != nil || t.Kind() != '{' {
 		return nil, errors.New("is not a JSON object")
 	}
 	seen = make(map[string]bool, len(o))
-	for dec.More() {
-		t, err := dec.Token()
+	for dec.PeekKind() != '}' {
+		t, err := dec.ReadToken()
+		if errors.Is(err, jsontext.ErrDuplicateName) {
+			return nil, errors.New("has a member twice")
+		}
 		if err != nil {
 			return nil, errors.New("is not JSON")
 		}
-		name := t.(string) // the decoder lets nothing else stand here
+		name := t.String()
 		target, known := o[name]
-		switch {
-		case !known:
+		if !known {
 			return nil, fmt.Errorf("has a member %.40q that does not belong there", name)
-		case seen[name]:
-			return nil, fmt.Errorf("has the member %q twice", name)
 		}
 		if err := readValue(dec, target); err != nil {
 			return nil, fmt.Errorf("has a member %q that %w", name, err)
 		}
 		seen[name] = true
 	}
-	if _, err := dec.Token(); err != nil {
+	if _, err := dec.ReadToken(); err != nil {
 		return nil, errors.New("is not JSON")
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("has something after its end")
 	}
 	return seen, nil
@@ -70,27 +71,32 @@ func (o object) readWhole(text []byte) error {
 	return fmt.Errorf("lacks the member %q", absent[0])
 }
 
-func readValue(dec *json.Decoder, target any) error {
+func readValue(dec *jsontext.Decoder, target any) error {
 	if keys, ok := target.(*[]json.RawMessage); ok {
-		if dec.Decode(keys) != nil {
+		list, err := dec.ReadValue()
+		if errors.Is(err, jsontext.ErrDuplicateName) {
+			return errors.New("has a member twice within")
+		}
+		if err != nil || json.Unmarshal(list, keys) != nil {
 			return errors.New("is not an array")
 		}
 		return nil
 	}
-	value, err := dec.Token()
+	value, err := dec.ReadToken()
 	if err != nil {
 		return errors.New("is not JSON")
 	}
 	switch target := target.(type) {
 	case *string:
-		text, ok := value.(string)
-		if !ok {
+		if value.Kind() != '"' {
 			return errors.New("is not a string")
 		}
-		*target = text
+		*target = value.String()
 	case *int64:
-		number, _ := value.(json.Number)
-		if *target, err = strconv.ParseInt(number.String(), 10, 64); err != nil {
+		if value.Kind() != '0' {
+			return errors.New("is not a whole number")
+		}
+		if *target, err = strconv.ParseInt(value.String(), 10, 64); err != nil {
 			return errors.New("is not a whole number")
 		}
 	}
