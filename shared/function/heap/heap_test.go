@@ -6,7 +6,13 @@ import (
 	"testing"
 )
 
-func TestServeGivesTheCollectorBack(t *testing.T) {
+// TestServe is one test, since what a process starts with is seen once.
+func TestServe(t *testing.T) {
+	t.Run("gives the collector back", givesTheCollectorBack)
+	t.Run("uses the memory that there is", usesTheMemoryThatThereIs)
+}
+
+func givesTheCollectorBack(t *testing.T) {
 	if got := debug.SetGCPercent(-1); got != -1 {
 		t.Errorf("while a process starts, the collector runs at %d percent", got)
 	}
@@ -26,7 +32,7 @@ func TestServeGivesTheCollectorBack(t *testing.T) {
 
 // A process whose memory is bounded uses it, unless somebody has decided
 // otherwise by GOGC and GOMEMLIMIT.
-func TestServeUsesTheMemoryThatThereIs(t *testing.T) {
+func usesTheMemoryThatThereIs(t *testing.T) {
 	wasPercent, wasLimit := percent, limit
 	defer func() { percent, limit = wasPercent, wasLimit; Serve(0) }()
 	for _, test := range []struct {
