@@ -19,7 +19,7 @@ type Signer struct {
 	verifier *Verifier
 	access   source
 	refresh  source
-	parser   *jwt.Parser
+	judge    *jwt.Validator
 }
 
 // SignerFor returns the process's signer. It reads its keys at the first token.
@@ -32,7 +32,7 @@ func SignerFor(env *function.Env) *Signer {
 			verifier: verifier,
 			access:   source{secrets.For(env, signingKeys), parsed{parse: parsePrivate}},
 			refresh:  source{secrets.For(env, refreshKeys), parsed{parse: parseSecret}},
-			parser:   refreshForm.parser(issuer),
+			judge:    refreshForm.validator(issuer),
 		}
 	})
 }
@@ -139,7 +139,7 @@ func (s *Signer) Refresh(ctx context.Context, r Refresh) (string, error) {
 // faults are "invalid_session", and an Unavailable one if the keys cannot be used.
 func (s *Signer) ReadRefresh(ctx context.Context, text string) (Refresh, error) {
 	c := &refreshClaims{}
-	if err := refreshForm.read(ctx, text, s.parser, &s.refresh, c); err != nil {
+	if err := refreshForm.read(ctx, text, s.judge, &s.refresh, c); err != nil {
 		if unproved := (*fault.Error)(nil); errors.As(err, &unproved) {
 			return Refresh{}, unproved
 		}

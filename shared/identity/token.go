@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -25,35 +26,54 @@ var (
 	refreshForm = form{typ: "rt+jwt", audience: "dd-refresh", method: jwt.SigningMethodHS256, most: 1 << 10}
 )
 
-// parser returns golang-jwt's parser with its options closed as far as they go.
-func (f form) parser(issuer string, options ...jwt.ParserOption) *jwt.Parser {
-	return jwt.NewParser(append(options,
-		jwt.WithValidMethods([]string{f.method.Alg()}),
-		jwt.WithStrictDecoding(),
+// validator returns golang-jwt's judge of claims. Its parser is not used: it reads a
+// header and a claims set anew, by looser rules, that have been read here.
+func (f form) validator(issuer string, options ...jwt.ParserOption) *jwt.Validator {
+	return jwt.NewValidator(append(options,
 		jwt.WithIssuer(issuer),
 		jwt.WithAudience(f.audience),
 	)...)
 }
 
+var encoding = base64.RawURLEncoding.Strict()
+
 func (f form) sign(k key, claims jwt.Claims) (string, error) {
-	t := jwt.NewWithClaims(f.method, claims)
-	t.Header["typ"], t.Header["kid"] = f.typ, k.id
-	return t.SignedString(k.signs)
+	said, err := json.Marshal(claims)
+	if err != nil {
+		return "", err
+	}
+	// A kid is base64url and needs no escapes.
+	header := `{"alg":"` + f.method.Alg() + `","kid":"` + k.id + `","typ":"` + f.typ + `"}`
+	signed := encoding.EncodeToString([]byte(header)) + "." + encoding.EncodeToString(said)
+	signature, err := f.method.Sign(signed, k.signs)
+	if err != nil {
+		return "", err
+	}
+	return signed + "." + encoding.EncodeToString(signature), nil
 }
 
-// read checks text from the cheapest test to the dearest and fills claims, which
-// read themselves strictly. What golang-jwt leaves open is closed here: length,
-// line breaks in base64, and every header but alg, kid and typ. Keys are asked for
-// last, so that nothing but a well-formed header has Secret Manager read; where
-// they cannot be used the error is a fault, and otherwise it is about the token.
-func (f form) read(ctx context.Context, text string, parser *jwt.Parser, keys *source, claims jwt.Claims) error {
+// readable are claims that read themselves strictly.
+type readable interface {
+	jwt.Claims
+	UnmarshalJSON([]byte) error
+}
+
+// read checks text from the cheapest test to the dearest and fills claims. Nothing
+// is forgiven: length, line breaks in base64, any header but alg, kid and typ, or
+// another than the one algorithm of the form. Keys are asked for after that, so
+// that nothing but a well-formed header has Secret Manager read; where they cannot
+// be used the error is a fault, and otherwise it is about the token. Claims are
+// read before the signature is checked; nothing is believed until then.
+func (f form) read(ctx context.Context, text string, validator *jwt.Validator, keys *source, claims readable) error {
 	if len(text) > f.most {
 		return flaw(fmt.Sprintf("is longer than the %d bytes that it may have", f.most))
 	}
 	if strings.Count(text, ".") != 2 || strings.ContainsFunc(text, foreign) {
 		return flaw("is not three parts of base64url with dots between them")
 	}
-	id, err := f.header(text[:strings.IndexByte(text, '.')])
+	header, rest, _ := strings.Cut(text, ".")
+	said, mark, _ := strings.Cut(rest, ".")
+	id, err := f.header(header)
 	if err != nil {
 		return err
 	}
@@ -64,8 +84,21 @@ func (f form) read(ctx context.Context, text string, parser *jwt.Parser, keys *s
 	if !ok {
 		return flaw("is signed with a key that is not in use here")
 	}
-	_, err = parser.ParseWithClaims(text, claims, func(*jwt.Token) (any, error) { return k.verifies, nil })
-	return err
+	body, err := encoding.DecodeString(said)
+	if err != nil {
+		return flaw("has a claims set that is not base64url")
+	}
+	if err := claims.UnmarshalJSON(body); err != nil {
+		return err
+	}
+	signature, err := encoding.DecodeString(mark)
+	if err != nil {
+		return flaw("has a signature that is not base64url")
+	}
+	if f.method.Verify(text[:len(header)+1+len(said)], signature, k.verifies) != nil {
+		return flaw("has a signature that does not fit")
+	}
+	return validator.Validate(claims)
 }
 
 // foreign tells whether r stands in no token. Package base64 skips line breaks.
@@ -79,7 +112,7 @@ func foreign(r rune) bool {
 
 // header returns the id of the key that a token's first part names.
 func (f form) header(part string) (id string, err error) {
-	text, err := base64.RawURLEncoding.Strict().DecodeString(part)
+	text, err := encoding.DecodeString(part)
 	if err != nil {
 		return "", flaw("has a header that is not base64url")
 	}

@@ -197,9 +197,9 @@ func TestAccessTokenRefused(t *testing.T) {
 		"2049 bytes":               {strings.Repeat("a", 2049), "longer than the 2048 bytes"},
 		"2048 bytes":               {strings.Repeat("a", 2048), malformed},
 		"a long claim":             {f.eddsa(f.header(), accessClaims("x", `"`+strings.Repeat("a", 1<<20)+`"`)), "longer"},
-		"the last bit changed":     {good[:len(good)-1] + malleated(good[len(good)-1]), "cannot be read"},
+		"the last bit changed":     {good[:len(good)-1] + malleated(good[len(good)-1]), "not base64url"},
 		"the header's last bit":    {parts[0][:len(parts[0])-1] + malleated(parts[0][len(parts[0])-1]) + "." + parts[1] + "." + parts[2], "header"},
-		"a part of one character":  {parts[0] + ".a." + parts[2], "cannot be read"},
+		"a part of one character":  {parts[0] + ".a." + parts[2], "not base64url"},
 		"an empty header":          {"." + parts[1] + "." + parts[2], "header"},
 		"a header that is no JSON": {f.eddsa("alg", accessClaims()), "not a JSON object"},
 		"a header cut off":         {f.eddsa(`{"alg":"EdDSA"`, accessClaims()), "not JSON"},
@@ -249,9 +249,9 @@ func TestAccessTokenRefused(t *testing.T) {
 		"half a signature":      {parts[0] + "." + parts[1] + "." + parts[2][:44-1] + "A", "signature"},
 		"a signature plus L":    {parts[0] + "." + parts[1] + "." + plusL(t, parts[2]), "signature"},
 		"claims of another":     {parts[0] + "." + encode([]byte(accessClaims("sub", `"11111111-1111-4111-8111-111111111112"`))) + "." + parts[2], "signature"},
-		"claims not base64":     {parts[0] + "." + parts[1][:len(parts[1])-1] + "." + parts[2], "cannot be read"},
+		"claims not base64":     {parts[0] + "." + parts[1][:len(parts[1])-1] + "." + parts[2], "not base64url"},
 		"claims not an object":  {f.eddsa(f.header(), `[1]`), "not a JSON object"},
-		"claims twice":          {f.eddsa(f.header(), accessClaims()+"{}"), "cannot be read"},
+		"claims twice":          {f.eddsa(f.header(), accessClaims()+"{}"), "something after its end"},
 		"claims beyond UTF-8":   {f.eddsa(f.header(), accessClaims("iss", "\"\xff\"")), "UTF-8"},
 		// Its claims.
 		"iss absent":           {f.eddsa(f.header(), accessClaims("iss", "")), `lacks the member "iss"`},
@@ -412,13 +412,13 @@ func TestRefreshTokenRefused(t *testing.T) {
 		"EXP for exp":          {f.hs256(header, refreshClaims("exp", "", "EXP", "9999999999")), `"EXP"`},
 		"exp twice":            {f.hs256(header, extended(refreshClaims(), `"exp":9999999999`)), "twice"},
 		"a claim of no kind":   {f.hs256(header, refreshClaims("role", `"owner"`)), `"role"`},
-		"claims twice":         {f.hs256(header, refreshClaims()+"{}"), "cannot be read"},
+		"claims twice":         {f.hs256(header, refreshClaims()+"{}"), "something after its end"},
 		"an access token":      {f.eddsa(f.header(), accessClaims()), "another kind"},
 		"its claims in an at":  {f.hs256(f.header("alg", "HS256", "kid", f.refreshID), refreshClaims()), "another kind"},
 		"HS512":                {f.hs256(f.header("alg", "HS512", "typ", "rt+jwt", "kid", f.refreshID), refreshClaims()), "another kind"},
 		"EdDSA":                {f.eddsa(f.header("typ", "rt+jwt", "kid", f.refreshID), refreshClaims()), "another kind"},
 		"another secret":       {hs256(make([]byte, 32), header, refreshClaims()), "signature"},
-		"signature malleated":  {good[:len(good)-1] + malleated(good[len(good)-1]), "cannot be read"},
+		"signature malleated":  {good[:len(good)-1] + malleated(good[len(good)-1]), "not base64url"},
 		"for another audience": {f.hs256(header, refreshClaims("aud", `"dashboard"`)), "another audience"},
 		"of another issuer":    {f.hs256(header, refreshClaims("iss", `"staging"`)), "another installation"},
 		"gen absent":           {f.hs256(header, refreshClaims("gen", "")), `lacks the member "gen"`},
@@ -501,7 +501,7 @@ func FuzzTokens(f *testing.F) {
 //
 // It is not parallel: what other tests allocate would be counted.
 func TestAccessAllocatesLittle(t *testing.T) {
-	const most = 90 // 87 when it was measured, of which golang-jwt makes the better part
+	const most = 65 // 62 when it was measured
 	settings := identitytest.Settings(t)
 	token := access(t, settings, noon)
 	verifier, ctx := identitytest.Verifier(t, settings, noon), t.Context()

@@ -8,6 +8,7 @@ import (
 
 // TestServe is one test, since what a process starts with is seen once.
 func TestServe(t *testing.T) {
+	defer func() { debug.SetGCPercent(-1); debug.SetMemoryLimit(startBytes) }() // for -count
 	t.Run("gives the collector back", givesTheCollectorBack)
 	t.Run("uses the memory that there is", usesTheMemoryThatThereIs)
 }
