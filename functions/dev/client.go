@@ -70,7 +70,7 @@ func front(handler http.Handler, env *function.Env) http.Handler {
 		}
 	}
 	// A mux without routes answers and logs as for any other unknown route.
-	nothing := httpapi.Wrap(http.NewServeMux(), env.Log, env.Now)
+	nothing := httpapi.Wrap(http.NewServeMux(), env.Log, env.Now, httpapi.Surroundings{})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if slices.Contains(hidden, r.URL.Path) {
 			nothing.ServeHTTP(w, r)

@@ -92,6 +92,8 @@ func (k *keep) lookup(s *stores, fn string) function.Lookup {
 			return s.database(fn), true
 		case "DATABASE_POOL":
 			return s.pool(), true
+		case "TRUSTED_PROXIES":
+			return "0", true
 		case "REDIS_URL":
 			return s.redisURL, true
 		case "RELEASE":

@@ -48,6 +48,7 @@ type Error struct {
 	Code       string        // stable, for programs: "session_revoked"
 	Detail     string        // for people: what is wrong and what to change
 	Fields     []Field       // the parts of the request at fault, if any
+	Exceeded   []string      // of a Limited one: the limits, by name
 	RetryAfter time.Duration // when to try again; 0 when trying again cannot help
 	Cause      error         // for the log only
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/devops-dashboard/dashboard/shared/httpapi"
 )
 
 // Lookup finds a setting's value by its name, as os.LookupEnv does.
@@ -88,6 +90,21 @@ func (e *Env) Declared(name string) (string, Setting) {
 		return value, all[i]
 	}
 	return all[i].Default, all[i]
+}
+
+// surroundings says how the frame tells where a request comes from.
+func (e *Env) surroundings() (httpapi.Surroundings, error) {
+	proxies, hopsErr := httpapi.ParseProxies(e.framed("TRUSTED_PROXIES"), e.framed("CLIENT_ADDRESS_HEADER"))
+	origins, originErr := httpapi.ParseOrigins(e.framed("PUBLIC_ORIGIN"), e.framed("ALLOWED_ORIGINS"))
+	return httpapi.Surroundings{Proxies: proxies, Origins: origins}, errors.Join(hopsErr, originErr)
+}
+
+// framed returns a setting of the frame.
+func (e *Env) framed(name string) string {
+	if value, ok := e.lookup(name); ok && value != "" {
+		return value
+	}
+	return frame[slices.IndexFunc(frame, func(s Setting) bool { return s.Name == name })].Default
 }
 
 // Release returns the deployed commit, or "dev" when the build does not know it.

@@ -241,6 +241,33 @@ func TestManifestSaysAllThatTheDeploymentNeeds(t *testing.T) {
 	}
 	const want = `{
   "//": "Printed from functions.All by: go test ./functions -update. Do not edit.",
+  "settings": [
+    {
+      "name": "TRUSTED_PROXIES",
+      "doc": "how many proxies of ours append to X-Forwarded-For: 1 for Cloud Run itself, 2 behind an external load balancer, 0 for none",
+      "default": "1",
+      "required": false,
+      "secret": false
+    },
+    {
+      "name": "CLIENT_ADDRESS_HEADER",
+      "doc": "a header that our proxy sets to the client's address, whatever the client sent; in place of TRUSTED_PROXIES",
+      "required": false,
+      "secret": false
+    },
+    {
+      "name": "PUBLIC_ORIGIN",
+      "doc": "where browsers find the product, such as https://dash.example.com; unset, the host that a request names",
+      "required": false,
+      "secret": false
+    },
+    {
+      "name": "ALLOWED_ORIGINS",
+      "doc": "other origins, separated by commas, whose pages may call the API with credentials",
+      "required": false,
+      "secret": false
+    }
+  ],
   "functions": [
     {
       "name": "greeter",

@@ -54,7 +54,17 @@ type Schedule struct {
 	Path string // a POST route of the function
 }
 
-// settings returns all that f reads: its needs' settings, then its own.
+// frame are the settings that every function reads, since they say where its
+// requests come from.
+var frame = []Setting{
+	{Name: "TRUSTED_PROXIES", Default: "1", Doc: "how many proxies of ours append to X-Forwarded-For: 1 for Cloud Run itself, 2 behind an external load balancer, 0 for none"},
+	{Name: "CLIENT_ADDRESS_HEADER", Optional: true, Doc: "a header that our proxy sets to the client's address, whatever the client sent; in place of TRUSTED_PROXIES"},
+	{Name: "PUBLIC_ORIGIN", Optional: true, Doc: "where browsers find the product, such as https://dash.example.com; unset, the host that a request names"},
+	{Name: "ALLOWED_ORIGINS", Optional: true, Doc: "other origins, separated by commas, whose pages may call the API with credentials"},
+}
+
+// settings returns all that f reads besides the frame's: its needs' settings, then
+// its own.
 func (f Function) settings() []Setting {
 	var all []Setting
 	for _, n := range f.Needs {

@@ -114,7 +114,8 @@ func Handler(env *Env, fns ...Function) (http.Handler, error) {
 		memory = int64(fns[0].MemoryMiB) << 20
 	}
 	defer heap.Serve(memory)
-	var unusable []error
+	from, err := env.surroundings()
+	unusable := []error{err}
 	for _, fn := range fns {
 		unusable = append(unusable, env.For(fn).unusable())
 	}
@@ -128,7 +129,7 @@ func Handler(env *Env, fns ...Function) (http.Handler, error) {
 		alive.Functions = append(alive.Functions, fn.Name)
 	}
 	mux.Handle("GET "+LivePath, alive)
-	return httpapi.Wrap(mux, env.Log, env.Now), nil
+	return httpapi.Wrap(mux, env.Log, env.Now, from), nil
 }
 
 func (f Function) register(api *httpapi.API, env *Env) { f.Routes(api, env.For(f)) }
@@ -160,11 +161,12 @@ type drain struct {
 
 func newDrain(env *Env, fn Function, most time.Duration) (*drain, error) {
 	handler, err := Handler(env, fn)
+	from, _ := env.surroundings() // what is wrong with them, Handler has said
 	refusal := http.NewServeMux()
 	refusal.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		httpapi.WriteProblem(w, r, &fault.Error{Kind: fault.Unavailable, Code: "stopping", Detail: "This instance is stopping. Try again.", RetryAfter: time.Second})
 	})
-	return &drain{next: handler, refuse: httpapi.Wrap(refusal, env.Log, env.Now), most: most, idle: make(chan struct{})}, err
+	return &drain{next: handler, refuse: httpapi.Wrap(refusal, env.Log, env.Now, from), most: most, idle: make(chan struct{})}, err
 }
 
 // serve answers a request, or turns it away when the process is ending: Cloud

@@ -16,6 +16,7 @@ import (
 // the functions. It is printed from the values, never edited.
 type manifest struct {
 	Comment   string             `json:"//"`
+	Settings  []manifestSetting  `json:"settings"` // of every function
 	Functions []manifestFunction `json:"functions"`
 }
 
@@ -57,14 +58,18 @@ type manifestSchedule struct {
 }
 
 type manifestRoute struct {
-	Method string `json:"method"`
-	Path   string `json:"path"`
-	Access string `json:"access"`
+	Method string          `json:"method"`
+	Path   string          `json:"path"`
+	Access string          `json:"access"`
+	Limits []httpapi.Limit `json:"limits,omitempty"`
 }
 
 // Manifest returns the functions as JSON, in the order given.
 func Manifest(fns ...Function) ([]byte, error) {
 	m := manifest{Comment: "Printed from functions.All by: go test ./functions -update. Do not edit."}
+	for _, s := range frame {
+		m.Settings = append(m.Settings, settingOf(s))
+	}
 	for _, fn := range fns {
 		out := manifestFunction{
 			Name: fn.Name, Doc: fn.Doc, Needs: []string{}, DatabaseRole: DatabaseRole(fn), Settings: []manifestSetting{},
@@ -78,13 +83,13 @@ func Manifest(fns ...Function) ([]byte, error) {
 			out.Tables = append(out.Tables, manifestGrant(g))
 		}
 		for _, s := range fn.settings() {
-			out.Settings = append(out.Settings, manifestSetting{s.Name, s.Doc, s.Default, s.Default == "" && !s.Optional, s.Secret})
+			out.Settings = append(out.Settings, settingOf(s))
 		}
 		for _, s := range fn.Schedules {
 			out.Schedules = append(out.Schedules, manifestSchedule(s))
 		}
 		for _, r := range Routes(fn) {
-			out.Routes = append(out.Routes, manifestRoute{r.Method, r.Path, r.Access})
+			out.Routes = append(out.Routes, manifestRoute(r))
 		}
 		m.Functions = append(m.Functions, out)
 	}
@@ -96,6 +101,10 @@ func Manifest(fns ...Function) ([]byte, error) {
 		return nil, err
 	}
 	return buf.Bytes(), nil
+}
+
+func settingOf(s Setting) manifestSetting {
+	return manifestSetting{s.Name, s.Doc, s.Default, s.Default == "" && !s.Optional, s.Secret}
 }
 
 // Routes lists what fn serves, ordered by path and method.

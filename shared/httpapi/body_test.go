@@ -283,7 +283,7 @@ func FuzzURL(f *testing.F) {
 		seen = []string{in.Name, in.From}
 		return &said{"ok"}, nil
 	})
-	handler := httpapi.Wrap(mux, discard, time.Now)
+	handler := httpapi.Wrap(mux, discard, time.Now, httpapi.Surroundings{})
 	f.Fuzz(func(t *testing.T, name, query string) {
 		u, err := url.ParseRequestURI("/of/" + name)
 		if err != nil {

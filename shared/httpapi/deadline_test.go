@@ -99,7 +99,7 @@ func TestRequestsHaveDeadlines(t *testing.T) {
 		read(w, r)
 	}))
 	huma.Register(api, operation("GET", "/hello"), func(context.Context, *struct{}) (*said, error) { return &said{"hello"}, nil })
-	handler := httpapi.Wrap(mux, discard, time.Now)
+	handler := httpapi.Wrap(mux, discard, time.Now, httpapi.Surroundings{})
 	within := func(at time.Time, least, most time.Duration) bool {
 		left := time.Until(at)
 		return left > least && left <= most

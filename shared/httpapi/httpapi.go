@@ -45,6 +45,9 @@ type API struct {
 	// Guard proves who calls a Bearer route. It returns the context for the
 	// handler, or a fault. Without one, Bearer routes refuse everybody.
 	Guard func(huma.Context) (context.Context, error)
+	// Limit admits a call or refuses it with a fault, before its body is read. It
+	// returns the context for the handler. Without one, nothing is limited.
+	Limit func(huma.Context) (context.Context, error)
 
 	mux     *http.ServeMux
 	timeout time.Duration
@@ -52,7 +55,22 @@ type API struct {
 }
 
 // Route is one line of the manifest.
-type Route struct{ Method, Path, Access string }
+type Route struct {
+	Method, Path, Access string
+	Limits               []Limit
+}
+
+// Limit is how many requests a route takes from one subject, evenly over a time.
+type Limit struct {
+	Name     string `json:"name"`
+	By       string `json:"by"`
+	Requests int    `json:"requests"`
+	Seconds  int    `json:"seconds"`
+}
+
+// LimitsExtension is where the document of an operation names its limits, a
+// []Limit.
+const LimitsExtension = "x-rate-limits"
 
 // New returns an API whose routes are served by mux, each within timeout (0 for
 // none).
@@ -70,7 +88,7 @@ func New(mux *http.ServeMux, timeout time.Duration) *API {
 	api := &API{API: humago.New(mux, config), mux: mux, timeout: timeout}
 	document := api.OpenAPI()
 	document.OnAddOperation = append(document.OnAddOperation, api.addRefusals)
-	api.UseMiddleware(api.deadline, api.guard, readBody)
+	api.UseMiddleware(api.deadline, api.guard, api.limit, readBody)
 	return api
 }
 
@@ -100,7 +118,7 @@ func (a *API) Config() huma.Config { return a.API.(interface{ Config() huma.Conf
 // Handle registers a public page or file: pattern is "METHOD /path".
 func (a *API) Handle(pattern string, handler http.Handler) {
 	method, path, _ := strings.Cut(pattern, " ")
-	a.pages = append(a.pages, Route{method, path, "public"})
+	a.pages = append(a.pages, Route{Method: method, Path: path, Access: "public"})
 	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := a.within(r.Context(), w)
 		defer cancel()
@@ -114,7 +132,8 @@ func (a *API) Served() []Route {
 	for path, item := range a.OpenAPI().Paths {
 		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
 			if op != nil {
-				routes = append(routes, Route{op.Method, path, access(op)})
+				limits, _ := op.Extensions[LimitsExtension].([]Limit)
+				routes = append(routes, Route{op.Method, path, access(op), limits})
 			}
 		}
 	}
@@ -176,4 +195,17 @@ func (a *API) guard(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	next(huma.WithContext(ctx, known))
+}
+
+func (a *API) limit(ctx huma.Context, next func(huma.Context)) {
+	if a.Limit == nil {
+		next(ctx)
+		return
+	}
+	admitted, err := a.Limit(ctx)
+	if err != nil {
+		writeFault(a, ctx, err)
+		return
+	}
+	next(huma.WithContext(ctx, admitted))
 }

@@ -23,6 +23,7 @@ type Problem struct {
 	Detail    string         `json:"detail" doc:"What is wrong and what to change."`
 	RequestID string         `json:"request_id,omitempty" doc:"Names this request in our log."`
 	Errors    []ProblemField `json:"errors,omitempty" doc:"The parts of the request that have to change."`
+	Exceeded  []string       `json:"violated-policies,omitempty" doc:"The limits that were exceeded; RateLimit-Policy says what they are."`
 
 	cause      error
 	retryAfter time.Duration
@@ -68,6 +69,9 @@ var codes = map[int]string{
 	http.StatusInternalServerError:   "internal",
 }
 
+// quotaExceeded is registered by draft-ietf-httpapi-ratelimit-headers-11, section 7.
+const quotaExceeded = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
 func problemOf(err error) *Problem {
 	if errors.Is(err, context.DeadlineExceeded) {
 		var f *fault.Error
@@ -77,7 +81,10 @@ func problemOf(err error) *Problem {
 	}
 	f := fault.From(err)
 	p := newProblem(statuses[f.Kind], f.Code, f.Detail)
-	p.cause, p.retryAfter = f.Cause, f.RetryAfter
+	p.cause, p.retryAfter, p.Exceeded = f.Cause, f.RetryAfter, f.Exceeded
+	if len(f.Exceeded) > 0 {
+		p.Type = quotaExceeded
+	}
 	for _, field := range f.Fields {
 		p.Errors = append(p.Errors, ProblemField{field.Location, field.Message})
 	}

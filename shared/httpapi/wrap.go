@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
+	"net/netip"
 	"path"
 	"runtime/debug"
 	"strconv"
@@ -23,16 +23,15 @@ import (
 // Wrap puts around a mux what every request gets: a request id, one log line,
 // recovery from panics before the framework sees them, refusal of cross-site
 // writes, and problem documents where the mux would answer in plain text.
-func Wrap(mux *http.ServeMux, log *slog.Logger, now func() time.Time) http.Handler {
-	crossOrigin := http.NewCrossOriginProtection()
+func Wrap(mux *http.ServeMux, log *slog.Logger, now func() time.Time, from Surroundings) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		record := &record{id: newRequestID(), log: log, started: now()}
+		record := &record{id: newRequestID(), log: log, started: now(), client: from.Proxies.Client(r)}
 		ctx := context.WithValue(r.Context(), recordKey{}, record)
 		r = r.WithContext(logging.WithTrace(ctx, traceOf(r.Header)))
 		answer := &answer{ResponseWriter: w}
 		limit(answer, r)
 		answer.Header().Set("X-Request-Id", record.id)
-		answer.Header().Set("X-Content-Type-Options", "nosniff")
+		protect(answer.Header(), r)
 		defer func() {
 			cause := recover()
 			begun := answer.status != 0
@@ -49,12 +48,21 @@ func Wrap(mux *http.ServeMux, log *slog.Logger, now func() time.Time) http.Handl
 				cut(w)
 			}
 		}()
-		if err := crossOrigin.Check(r); err != nil {
+		if from.Origins.share(answer, r) {
+			return
+		}
+		if !from.Origins.check(r) {
 			newProblem(http.StatusForbidden, "cross_site", "This request comes from another site's page. Call the API from its own origin.").write(answer, r)
 			return
 		}
 		serve(mux, answer, r)
 	})
+}
+
+// Surroundings say where requests come from.
+type Surroundings struct {
+	Proxies Proxies
+	Origins Origins
 }
 
 // Bounds on what a client may keep a connection waiting for. A route whose
@@ -190,6 +198,7 @@ type record struct {
 	id       string
 	log      *slog.Logger
 	started  time.Time
+	client   netip.Addr // the zero address where it cannot be told
 	attrs    []any
 	cause    error
 	panicked string
@@ -230,7 +239,7 @@ func (rec *record) write(r *http.Request, a *answer, now time.Time) {
 			"status", status,
 			"responseSize", strconv.FormatInt(a.bytes, 10),
 			"userAgent", clip(r.UserAgent()),
-			"remoteIp", hostOf(r.RemoteAddr),
+			"remoteIp", rec.clientText(r),
 			"latency", fmt.Sprintf("%.6fs", now.Sub(rec.started).Seconds()),
 			"protocol", r.Proto,
 		),
@@ -263,13 +272,13 @@ func clip(s string) string {
 	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
-// hostOf returns an address without its port.
-func hostOf(address string) string {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return address
+// clientText is the client's address, or the connection's where that cannot be
+// told.
+func (rec *record) clientText(r *http.Request) string {
+	if rec.client.IsValid() {
+		return rec.client.String()
 	}
-	return host
+	return clip(r.RemoteAddr)
 }
 
 func newRequestID() string {

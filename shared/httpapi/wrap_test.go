@@ -81,7 +81,7 @@ func openFor(t *testing.T, timeout time.Duration, register func(api *httpapi.API
 		clock = clock.Add(1500 * time.Microsecond)
 		return clock
 	}
-	handler := httpapi.Wrap(mux, slog.New(logging.NewHandler(log, "auth", "p")), tick)
+	handler := httpapi.Wrap(mux, slog.New(logging.NewHandler(log, "auth", "p")), tick, httpapi.Surroundings{})
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() { // as the functions framework does
 			if recover() != nil {
@@ -400,7 +400,7 @@ func TestPanicIsPassedOnWhereTheConnectionCannotBeTaken(t *testing.T) {
 		w.WriteHeader(http.StatusOK)
 		panic("lost")
 	})
-	handler := httpapi.Wrap(mux, slog.New(slog.DiscardHandler), time.Now)
+	handler := httpapi.Wrap(mux, slog.New(slog.DiscardHandler), time.Now, httpapi.Surroundings{})
 	defer func() {
 		if cause := recover(); cause != http.ErrAbortHandler {
 			t.Errorf("recovered %v", cause)
@@ -469,7 +469,7 @@ func TestOutsideOfWrapNothingBreaks(t *testing.T) {
 func TestAddressWithoutAPortIsLoggedAsItIs(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	handler := httpapi.Wrap(http.NewServeMux(), slog.New(logging.NewHandler(&out, "auth", "")), time.Now)
+	handler := httpapi.Wrap(http.NewServeMux(), slog.New(logging.NewHandler(&out, "auth", "")), time.Now, httpapi.Surroundings{})
 	r := httptest.NewRequest("GET", "/", nil)
 	r.RemoteAddr = "@"
 	handler.ServeHTTP(httptest.NewRecorder(), r)
