@@ -35,7 +35,7 @@ func open(t *testing.T) *building {
 	t.Helper()
 	settings := identitytest.Settings(t)
 	owner := pgtest.URL(t)
-	settings["DATABASE_POOL"] = "8"
+	settings["DATABASE_POOL"], settings["RATE_LIMIT_SCALE"] = "8", unlimited
 	settings["REDIS_URL"] = "redis://" + miniredis.RunT(t).Addr()
 	logins := map[string]string{}
 	for _, fn := range functions.All {
@@ -64,6 +64,10 @@ func open(t *testing.T) *building {
 	t.Cleanup(db.Close)
 	return &building{handler, db}
 }
+
+// unlimited is a scale at which limits are out of the way of tests that are about
+// something else.
+const unlimited = "1000000"
 
 // somebody has an account and a team of their own, with a service that was
 // deployed once.

@@ -66,12 +66,18 @@ type everything struct {
 	client *http.Client
 }
 
-func startEverything(t testing.TB) *everything {
+// everywhere are the settings of instances that share what instances share.
+func everywhere(t testing.TB) map[string]string {
 	t.Helper()
 	settings := identitytest.Settings(t)
 	settings["DATABASE_URL"], settings["DATABASE_POOL"] = pgtest.URL(t), "8"
 	settings["REDIS_URL"] = "redis://" + miniredis.RunT(t).Addr()
 	settings["TEST_PROCESS"] = "everything"
+	return settings
+}
+
+func startEverything(t testing.TB, settings map[string]string) *everything {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Stderr = os.Stderr
 	cmd.Env = os.Environ()
@@ -241,7 +247,9 @@ func (e *everything) checkHeap(t testing.TB) {
 // log here and is held by BenchmarkFlood.
 func TestFloodOfSignIns(t *testing.T) {
 	t.Parallel()
-	e := startEverything(t)
+	settings := everywhere(t)
+	settings["RATE_LIMIT_SCALE"] = unlimited
+	e := startEverything(t, settings)
 	w := e.watcher(t)
 	quiet := w.medians(30)
 	end := e.flood(t)
@@ -255,7 +263,9 @@ func TestFloodOfSignIns(t *testing.T) {
 //
 //	go test ./functions -run '^$' -bench Flood -benchtime 1x
 func BenchmarkFlood(b *testing.B) {
-	e := startEverything(b)
+	settings := everywhere(b)
+	settings["RATE_LIMIT_SCALE"] = unlimited
+	e := startEverything(b, settings)
 	w := e.watcher(b)
 	w.medians(50)
 	quiet := w.medians(200)

@@ -215,9 +215,9 @@ var (
 		"google.golang.org/grpc", "google.golang.org/protobuf",
 	}
 	links = map[string][]string{
-		"auth":    slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5", "github.com/medama-io/go-useragent", "github.com/boyter/go-string"}),
-		"refresh": slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5"}),
-		"metrics": slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5", "github.com/DataDog/sketches-go"}),
+		"auth":    slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5", "github.com/medama-io/go-useragent", "github.com/boyter/go-string", "github.com/redis/go-redis/v9", "github.com/sony/gobreaker/v2"}),
+		"refresh": slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5", "github.com/redis/go-redis/v9", "github.com/sony/gobreaker/v2"}),
+		"metrics": slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5", "github.com/DataDog/sketches-go", "github.com/redis/go-redis/v9", "github.com/sony/gobreaker/v2"}),
 		"rollup":  slices.Concat(frame, database, []string{"github.com/DataDog/sketches-go"}),
 		"health":  slices.Concat(frame, database, []string{"github.com/redis/go-redis/v9"}),
 		"web":     frame,

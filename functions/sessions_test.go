@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"slices"
 	"testing"
@@ -25,6 +26,7 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/identity"
 	"github.com/devops-dashboard/dashboard/shared/identity/identitytest"
 	"github.com/devops-dashboard/dashboard/shared/postgres/pgtest"
+	"github.com/devops-dashboard/dashboard/shared/redis/redistest"
 )
 
 // Sessions are opened and ended by one function, renewed by another and forgotten
@@ -81,7 +83,7 @@ func newEstate(t *testing.T, pool string) *estate {
 	}
 	t.Cleanup(db.Close)
 	e.db, e.signer = db, identitytest.Signer(t, e.settings)
-	e.settings["DATABASE_POOL"] = pool
+	e.settings["DATABASE_POOL"], e.settings["RATE_LIMIT_SCALE"], e.settings["REDIS_URL"] = pool, unlimited, redistest.URL(t)
 	return e
 }
 
@@ -209,6 +211,7 @@ func (e *estate) call(t rapid.TB, handler http.Handler, method, path string, wit
 	}
 	r := httptest.NewRequest(method, path, &body)
 	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-Forwarded-For", netip.AddrFrom16(uuid.New()).String()) // the clock goes back between runs, and so would its limits
 	if with.cookie != "" {
 		r.AddCookie(&http.Cookie{Name: httpapi.RefreshCookie, Value: with.cookie})
 	}

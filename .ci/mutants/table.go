@@ -16,6 +16,8 @@ var (
 	changes   = tests{"the changes of a password", "./functions/auth", "^(TestPasswordChangeWhileTheAccountChanges|TestPasswordChangesAtOnce|TestCallsWantALivingSession)$", false}
 	timing    = tests{"the time of refusals", "./functions/auth", "^TestTimeTellsNothingOfAccounts$", false}
 	tokens    = tests{"the tokens", "./shared/identity", "^(TestAccessToken|TestRefreshToken|TestIssuers|TestKeys|TestSmallOrder|TestCookieInput|TestGrant|TestClearCookie|TestSigner)", false}
+	limits    = tests{"the limits", "./shared/ratelimit", ".", false}
+	frames    = tests{"the frame", "./shared/httpapi", ".", false}
 	faults    = tests{"the faults of a database", "./shared/postgres", "^(TestFault|TestRefusedLogin|TestEachBrokenStep)", false}
 )
 
@@ -139,4 +141,10 @@ var otherMutants = []mutant{
 	one("shared/postgres/postgres.go", "a connection that breaks is a defect", " || brokenConnection(err) {", " {", outages),
 	one(pruneFile, "a session that lives is pruned", "expires_at < now() - interval '1 day'", "expires_at < now() + interval '6 days'", model),
 	one(pruneFile, "a session that ended is forgotten too early", "revoked_at < now() - interval '8 days'", "revoked_at < now() - interval '1 day'", model),
+	one("shared/ratelimit/ratelimit.go", "without Redis each instance allows all", "return 2 * emission, burst / 2", "return emission, burst", limits),
+	one("shared/ratelimit/route.go", "answers tell of an account's limits", " && d.Refused.By != Account && d.Refused.By != Device", "", limits),
+	one("shared/ratelimit/local.go", "failures cost nothing", "if over := f.count - Backoff.Free; over >= 0 {", "if over := f.count - Backoff.Free; over > 1e6 {", limits),
+	one("shared/httpapi/client.go", "a client says who it is", "entries[len(entries)-p.Hops]", "entries[0]", frames),
+	one("shared/httpapi/origin.go", "a page of another site writes", "|| near && o.isOwn(r, origins[0])", "|| near || o.isOwn(r, origins[0])", frames),
+	one("shared/httpapi/origin.go", "a page that names no origin writes", "		return near\n", "		return near || true\n", frames),
 }

@@ -13,13 +13,15 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
 	"github.com/devops-dashboard/dashboard/shared/identity"
 	"github.com/devops-dashboard/dashboard/shared/postgres"
+	"github.com/devops-dashboard/dashboard/shared/ratelimit"
+	"github.com/devops-dashboard/dashboard/shared/redis"
 )
 
 // Function is the auth function.
 var Function = function.Function{
 	Name:  "auth",
 	Doc:   "keeps accounts and signs people in and out.",
-	Needs: []function.Need{postgres.Need, identity.VerifyNeed, identity.SignNeed},
+	Needs: []function.Need{postgres.Need, redis.Need, ratelimit.Need, identity.VerifyNeed, identity.SignNeed},
 	Tables: []function.Grant{
 		{Table: "users", Owner: true,
 			Select: "id, email, email_key, name, password_hash, session_epoch, disabled_at",
@@ -36,58 +38,60 @@ var Function = function.Function{
 	MemoryMiB:   512, // a password takes 19 MiB to check, see hasher
 	Routes: func(api *httpapi.API, env *function.Env) {
 		identity.Protect(api, env)
+		ratelimit.Enforce(api, ratelimit.For(env))
 		a := &accounts{
+			now:      env.Now,
 			db:       postgres.For(env),
 			signer:   identity.SignerFor(env),
 			verifier: identity.VerifierFor(env),
 			hasher:   newHasher(),
 		}
-		huma.Register(api, huma.Operation{
+		huma.Register(api, ratelimit.On(huma.Operation{
 			OperationID: "register", Method: http.MethodPost, Path: "/api/auth/register", Security: httpapi.Public, DefaultStatus: http.StatusCreated,
 			Tags: []string{"auth"}, Summary: "Open an account",
 			Description: "Makes an account and its first team, and signs in: the answer holds an access token and sets the session cookie.",
 			Errors:      []int{http.StatusConflict, http.StatusServiceUnavailable},
-		}, a.register)
-		huma.Register(api, huma.Operation{
+		}, &registerAddress, &registerDay, &registerAccount), a.register)
+		huma.Register(api, ratelimit.On(huma.Operation{
 			OperationID: "login", Method: http.MethodPost, Path: "/api/auth/login", Security: httpapi.Public,
 			Tags: []string{"auth"}, Summary: "Sign in",
 			Description: "Answers with an access token and sets the session cookie. A session whose cookie is sent along ends.",
 			Errors:      []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
-		}, a.login)
-		huma.Register(api, huma.Operation{
+		}, &loginAddress, &loginNetwork, &loginAccount, &loginDevice), a.login)
+		huma.Register(api, ratelimit.On(huma.Operation{
 			OperationID: "logout", Method: http.MethodPost, Path: "/api/auth/logout", Security: httpapi.Session, DefaultStatus: http.StatusNoContent,
 			Tags: []string{"auth"}, Summary: "Sign out",
 			Description: "Ends the session of the cookie, however old the cookie is, and removes it. Without a session it does nothing and answers the same.",
 			Errors:      []int{http.StatusServiceUnavailable},
-		}, a.logout)
+		}, &logoutAddress), a.logout)
 		huma.Register(api, huma.Operation{
 			OperationID: "me", Method: http.MethodGet, Path: "/api/auth/me", Security: httpapi.Bearer,
 			Tags: []string{"auth"}, Summary: "Show who is signed in",
 			Errors: []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
 		}, a.me)
-		huma.Register(api, huma.Operation{
+		huma.Register(api, ratelimit.On(huma.Operation{
 			OperationID: "change-password", Method: http.MethodPut, Path: "/api/auth/password", Security: httpapi.Bearer,
 			Tags: []string{"auth"}, Summary: "Change the password",
 			Description: "Ends all sessions of the account and opens a new one for the caller: the answer is that of signing in.",
 			Errors:      []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable},
-		}, a.changePassword)
+		}, &passwordUser), a.changePassword)
 		huma.Register(api, huma.Operation{
 			OperationID: "sessions", Method: http.MethodGet, Path: "/api/auth/sessions", Security: httpapi.Bearer,
 			Tags: []string{"auth"}, Summary: "List where the account is signed in",
 			Errors: []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
 		}, a.listSessions)
-		huma.Register(api, huma.Operation{
+		huma.Register(api, ratelimit.On(huma.Operation{
 			OperationID: "end-session", Method: http.MethodDelete, Path: "/api/auth/sessions/{session}", Security: httpapi.Bearer, DefaultStatus: http.StatusNoContent,
 			Tags: []string{"auth"}, Summary: "Sign out elsewhere",
 			Description: "Ends one session of the account. A session that has ended before is answered the same.",
 			Errors:      []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusServiceUnavailable},
-		}, a.endSession)
-		huma.Register(api, huma.Operation{
+		}, &accountUser), a.endSession)
+		huma.Register(api, ratelimit.On(huma.Operation{
 			OperationID: "logout-everywhere", Method: http.MethodPost, Path: "/api/auth/logout-everywhere", Security: httpapi.Bearer, DefaultStatus: http.StatusNoContent,
 			Tags: []string{"auth"}, Summary: "Sign out everywhere",
 			Description: "Ends all sessions of the account, this one too, and removes the session cookie.",
 			Errors:      []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
-		}, a.logoutEverywhere)
+		}, &accountUser), a.logoutEverywhere)
 		huma.Register(api, huma.Operation{
 			OperationID: "public-keys", Method: http.MethodGet, Path: "/.well-known/jwks.json", Security: httpapi.Public,
 			Tags: []string{"auth"}, Summary: "List the keys that check access tokens",
@@ -102,6 +106,7 @@ type accounts struct {
 	signer   *identity.Signer
 	verifier *identity.Verifier
 	hasher   *hasher
+	now      func() time.Time
 }
 
 // SignedIn is what signing in answers; the refresh token goes into the cookie.
@@ -130,19 +135,28 @@ type Team struct {
 }
 
 type signedInOutput struct {
-	SetCookie    string `header:"Set-Cookie"`
-	CacheControl string `header:"Cache-Control"`
+	SetCookie    []string `header:"Set-Cookie"`
+	CacheControl string   `header:"Cache-Control"`
 	Body         SignedIn
 }
 
-// grant answers with tokens for a session that was opened.
+// grant answers with tokens for a session that was opened, and has the browser
+// known as one that its owner uses.
 func (a *accounts) grant(ctx context.Context, session identity.Session, user Profile) (*signedInOutput, error) {
 	grant, err := a.signer.Grant(ctx, session)
 	if err != nil {
 		return nil, err
 	}
+	account, err := a.pseudonym(ctx, user.Email)
+	if err != nil {
+		return nil, err
+	}
+	device, err := a.signer.KnowDevice(ctx, account, a.now())
+	if err != nil {
+		return nil, err
+	}
 	return &signedInOutput{
-		SetCookie:    grant.Cookie,
+		SetCookie:    []string{grant.Cookie, device},
 		CacheControl: "no-store",
 		Body: SignedIn{
 			AccessToken: grant.AccessToken, TokenType: "Bearer", ExpiresIn: grant.ExpiresIn,

@@ -7,7 +7,9 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/identity"
 	"github.com/devops-dashboard/dashboard/shared/identity/identitytest"
 	"github.com/devops-dashboard/dashboard/shared/postgres/pgtest"
+	"github.com/devops-dashboard/dashboard/shared/redis/redistest"
 )
 
 // ada's account, as most tests open it.
@@ -38,13 +41,15 @@ func ada(changes ...string) map[string]any {
 
 // fixture is the function on a database of its own.
 type fixture struct {
+	now      func() time.Time
 	settings map[string]string
 	db       *pgxpool.Pool // as the owner; the function has its own login
 }
 
 func open(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{settings: identitytest.Settings(t)}
+	f := &fixture{settings: identitytest.Settings(t), now: time.Now}
+	f.settings["REDIS_URL"] = redistest.URL(t)
 	owner := pgtest.URL(t)
 	f.settings["DATABASE_URL"] = pgtest.As(t, owner, "auth")
 	db, err := pgxpool.New(t.Context(), owner)
@@ -61,7 +66,7 @@ func (f *fixture) with(t *testing.T, changes map[string]string, share ...func(*f
 	t.Helper()
 	settings := maps.Clone(f.settings)
 	maps.Copy(settings, changes)
-	env := function.NewEnv(slog.New(slog.DiscardHandler), time.Now, func(name string) (string, bool) {
+	env := function.NewEnv(slog.New(slog.DiscardHandler), f.now, func(name string) (string, bool) {
 		value, ok := settings[name]
 		return value, ok
 	})
@@ -77,6 +82,14 @@ func (f *fixture) with(t *testing.T, changes map[string]string, share ...func(*f
 }
 
 func (f *fixture) handler(t *testing.T) http.Handler { t.Helper(); return f.with(t, nil) }
+
+// hourly has every look at the instance's clock be an hour after the one before:
+// for tests that try an account more often than its limits allow.
+func (f *fixture) hourly() {
+	var looks atomic.Int64
+	begun := time.Now()
+	f.now = func() time.Time { return begun.Add(time.Duration(looks.Add(1)) * time.Hour) }
+}
 
 // untouched returns a handler whose database must not be asked anything.
 func (f *fixture) untouched(t *testing.T) http.Handler {
@@ -112,6 +125,7 @@ type answer struct {
 	Status int
 	Header http.Header
 	Cookie string // the refresh token that was set
+	Device string // the device token that was set
 	Raw    string
 	Body   struct {
 		AccessToken string        `json:"access_token"`
@@ -125,6 +139,12 @@ type answer struct {
 }
 
 type problemPart struct{ Location, Message string }
+
+// stranger is an address from which nobody has called yet: limits by address are
+// for the tests that are about them.
+func stranger() string {
+	return netip.AddrFrom16(uuid.New()).String()
+}
 
 type option func(*http.Request)
 
@@ -149,6 +169,7 @@ func call(t *testing.T, handler http.Handler, method, path string, body any, opt
 	}
 	r := httptest.NewRequest(method, path, strings.NewReader(string(text)))
 	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-Forwarded-For", stranger())
 	for _, o := range options {
 		o(r)
 	}
@@ -160,8 +181,13 @@ func call(t *testing.T, handler http.Handler, method, path string, body any, opt
 			t.Errorf("status %d, body %q: %v", w.Code, w.Body, err)
 		}
 	}
-	if set := w.Result().Cookies(); len(set) == 1 {
-		got.Cookie = set[0].Value
+	for _, set := range w.Result().Cookies() {
+		switch set.Name {
+		case httpapi.RefreshCookie:
+			got.Cookie = set.Value
+		case identity.DeviceCookie:
+			got.Device = set.Value
+		}
 	}
 	if w.Code >= 400 && w.Header().Get("Set-Cookie") != "" {
 		t.Errorf("status %d touches the cookie: %s", w.Code, w.Header().Get("Set-Cookie"))

@@ -34,12 +34,19 @@ func (a *accounts) login(ctx context.Context, in *loginInput) (*signedInOutput, 
 	if err := wrong.err(); err != nil {
 		return nil, err
 	}
+	attempt, err := a.admit(ctx, email, in.CookieInput)
+	if err != nil {
+		return nil, err
+	}
 	opening, err := a.opening(ctx, in.CookieInput, in.UserAgent)
 	if err != nil {
 		return nil, err
 	}
 	for range loginTries {
 		account, err := a.proved(ctx, email, in.Body.Password)
+		if errors.Is(err, errWrongCredentials) {
+			attempt.Failed(ctx)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -50,6 +57,7 @@ func (a *accounts) login(ctx context.Context, in *loginInput) (*signedInOutput, 
 		if err != nil {
 			return nil, err
 		}
+		attempt.Succeeded(ctx)
 		return a.grant(ctx, session, profile)
 	}
 	return nil, errAccountChanging
@@ -59,6 +67,8 @@ var errAccountChanging = &fault.Error{
 	Kind: fault.Unavailable, Code: "account_changing", RetryAfter: time.Second,
 	Detail: "The account is being changed from elsewhere. Try again.",
 }
+
+var errWrongCredentials = fault.New(fault.Unauthenticated, "wrong_credentials", "The e-mail address or the password is wrong.")
 
 // proved returns the account whose password it is. For an unknown or disabled
 // account it does the same work and gives the same answer as for a wrong
@@ -80,7 +90,7 @@ func (a *accounts) proved(ctx context.Context, email address, password string) (
 		if err := recordFailure(ctx, a.db, "login_failed", found, found.whyRefused(fits)); err != nil {
 			return account{}, err
 		}
-		return account{}, fault.New(fault.Unauthenticated, "wrong_credentials", "The e-mail address or the password is wrong.")
+		return account{}, errWrongCredentials
 	}
 	if isCurrent(stored) {
 		return found, nil

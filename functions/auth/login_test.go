@@ -265,6 +265,7 @@ func TestLoginWhileTheAccountChanges(t *testing.T) {
 func TestLoginWithoutDatabase(t *testing.T) {
 	t.Parallel()
 	f := open(t)
+	f.hourly()
 	registered(t, f.handler(t), ada())
 	old, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	if err != nil {

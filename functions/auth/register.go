@@ -44,6 +44,9 @@ func (a *accounts) register(ctx context.Context, in *registerInput) (*signedInOu
 	if err != nil {
 		return nil, err
 	}
+	if _, err := a.admit(ctx, account.email, in.CookieInput); err != nil {
+		return nil, err
+	}
 	opening, err := a.opening(ctx, in.CookieInput, in.UserAgent)
 	if err != nil {
 		return nil, err

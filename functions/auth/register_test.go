@@ -63,6 +63,7 @@ func TestRegisterOpensAnAccount(t *testing.T) {
 func TestRegisterTakesEachAddressOnce(t *testing.T) {
 	t.Parallel()
 	f := open(t)
+	f.hourly()
 	handler := f.handler(t)
 	registered(t, handler, ada("email", "Jos\u00e9@B\u00fccher.example"))
 	for _, spelling := range []string{"Jos\u00e9@B\u00fccher.example", "JOSE\u0301@B\u00dcCHER.EXAMPLE", "jos\u00e9@xn--bcher-kva.example"} {
@@ -80,6 +81,7 @@ func TestRegisterTakesEachAddressOnce(t *testing.T) {
 func TestTwoRegisterAtOnce(t *testing.T) {
 	t.Parallel()
 	f := open(t)
+	f.settings["RATE_LIMIT_SCALE"] = "10"
 	handler := f.handler(t)
 	statuses := make([]int, 4)
 	var callers sync.WaitGroup
@@ -179,6 +181,7 @@ func TestRegisterEndsTheSessionThatItReplaces(t *testing.T) {
 func TestRegisterWithoutDatabase(t *testing.T) {
 	t.Parallel()
 	f := open(t)
+	f.hourly()
 	for n, proxy := range pgtest.Breaks(t, f.settings["DATABASE_URL"]) {
 		got := register(t, f.with(t, map[string]string{"DATABASE_URL": proxy.URL}), ada("email", fmt.Sprintf("u%d@example.com", n)))
 		switch {

@@ -34,6 +34,7 @@ func superiority(a, b []time.Duration) float64 {
 func TestTimeTellsNothingOfAccounts(t *testing.T) {
 	t.Parallel()
 	f := open(t)
+	f.hourly()
 	handler := f.handler(t)
 	registered(t, handler, ada())
 	registered(t, handler, ada("email", "disabled@example.com"))

@@ -40,11 +40,11 @@ type LeadTimeBucket struct {
 }
 
 func (c changeLeadTime) route(api *httpapi.API) {
-	huma.Register(api, huma.Operation{
+	huma.Register(api, limited(huma.Operation{
 		OperationID: "change-lead-time", Method: http.MethodGet, Path: "/api/metrics/change-lead-time", Security: httpapi.Bearer,
 		Tags: []string{"metrics"}, Summary: "How long changes take to be deployed",
 		Errors: []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
-	}, c.get)
+	}), c.get)
 }
 
 type leadTimeAnswer struct{ Body ChangeLeadTime }

@@ -29,11 +29,11 @@ type CommitDay struct {
 }
 
 func (c commits) route(api *httpapi.API) {
-	huma.Register(api, huma.Operation{
+	huma.Register(api, limited(huma.Operation{
 		OperationID: "commit-activity", Method: http.MethodGet, Path: "/api/metrics/commits", Security: httpapi.Bearer,
 		Tags: []string{"metrics"}, Summary: "How many commits were authored, by day",
 		Errors: []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
-	}, c.get)
+	}), c.get)
 }
 
 type commitsQuestion struct {

@@ -37,11 +37,11 @@ type FrequencyBucket struct {
 }
 
 func (f deploymentFrequency) route(api *httpapi.API) {
-	huma.Register(api, huma.Operation{
+	huma.Register(api, limited(huma.Operation{
 		OperationID: "deployment-frequency", Method: http.MethodGet, Path: "/api/metrics/deployment-frequency", Security: httpapi.Bearer,
 		Tags: []string{"metrics"}, Summary: "How often a service is deployed",
 		Errors: []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
-	}, f.get)
+	}), f.get)
 }
 
 type frequencyAnswer struct{ Body DeploymentFrequency }

@@ -34,12 +34,12 @@ type Deployment struct {
 }
 
 func (d deployments) route(api *httpapi.API) {
-	huma.Register(api, huma.Operation{
+	huma.Register(api, limited(huma.Operation{
 		OperationID: "list-deployments", Method: http.MethodGet, Path: "/api/metrics/deployments", Security: httpapi.Bearer,
 		Tags: []string{"metrics"}, Summary: "The deployments of an environment, newest first",
 		Description: "Those that ended, by the time they did. Without from and to, all of them.",
 		Errors:      []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
-	}, d.list)
+	}), d.list)
 }
 
 type deploymentsQuestion struct {

@@ -52,11 +52,11 @@ type Environment struct {
 }
 
 func (s services) route(api *httpapi.API) {
-	huma.Register(api, huma.Operation{
+	huma.Register(api, limited(huma.Operation{
 		OperationID: "list-services", Method: http.MethodGet, Path: "/api/metrics/services", Security: httpapi.Bearer,
 		Tags: []string{"metrics"}, Summary: "What your teams deploy",
 		Errors: []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
-	}, s.list)
+	}), s.list)
 }
 
 type servicesAnswer struct{ Body Services }

@@ -7,17 +7,21 @@ package metrics
 import (
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/devops-dashboard/dashboard/shared/function"
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
 	"github.com/devops-dashboard/dashboard/shared/identity"
 	"github.com/devops-dashboard/dashboard/shared/postgres"
+	"github.com/devops-dashboard/dashboard/shared/ratelimit"
+	"github.com/devops-dashboard/dashboard/shared/redis"
 )
 
 // Function is the metrics function.
 var Function = function.Function{
 	Name:  "metrics",
 	Doc:   "answers every question about deliveries: figures from rollups, lists from facts.",
-	Needs: []function.Need{postgres.Need, identity.VerifyNeed},
+	Needs: []function.Need{postgres.Need, redis.Need, ratelimit.Need, identity.VerifyNeed},
 	Tables: []function.Grant{
 		{Table: "users", Select: "id, session_epoch, disabled_at"},
 		{Table: "sessions", Select: "id, user_id, epoch, revoked_at"},
@@ -40,9 +44,15 @@ var Function = function.Function{
 	MemoryMiB:   256,
 	Routes: func(api *httpapi.API, env *function.Env) {
 		identity.Protect(api, env)
+		ratelimit.Enforce(api, ratelimit.For(env))
 		route(api, view{db: postgres.For(env), now: env.Now})
 	},
 }
+
+// perUser is more than a dashboard that is kept open asks for.
+var perUser = ratelimit.Policy{Name: "metrics-user", By: ratelimit.User, Burst: 300, Window: time.Minute}
+
+func limited(op huma.Operation) huma.Operation { return ratelimit.On(op, &perUser) }
 
 // route registers what v answers.
 func route(api *httpapi.API, v view) {

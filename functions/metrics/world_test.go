@@ -21,6 +21,7 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/function"
 	"github.com/devops-dashboard/dashboard/shared/identity/identitytest"
 	"github.com/devops-dashboard/dashboard/shared/postgres/pgtest"
+	"github.com/devops-dashboard/dashboard/shared/redis/redistest"
 )
 
 // now is a Wednesday, and already Thursday in Shanghai.
@@ -48,6 +49,7 @@ func newWorld(t testing.TB, zone string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.pool.Close)
+	w.settings["REDIS_URL"] = redistest.URL(t)
 	w.handler = w.serve(metrics.Function, w.url)
 	w.member, w.team = w.newMember(zone)
 	w.repository = w.id("INSERT INTO repositories (team_id, source, external_id, name) VALUES ($1, 'git', '1', 'shop') RETURNING id", w.team)

@@ -118,7 +118,7 @@ func benchFixture(b *testing.B) *fixture {
 	}
 	b.Cleanup(db.Close)
 	f := &fixture{url: address, settings: identitytest.Settings(b), db: db}
-	f.settings["DATABASE_URL"] = pgtest.As(b, address, "refresh")
+	f.settings["DATABASE_URL"], f.settings["RATE_LIMIT_SCALE"] = pgtest.As(b, address, "refresh"), unlimited
 	f.user = f.newUser(b)
 	f.exec(b, `INSERT INTO sessions (user_id, issued_at, expires_at, absolute_expires_at, epoch)
 		SELECT $1, now(), now() + interval '7 days', now() + interval '30 days', 0 FROM generate_series(1, $2)`, f.user, benchSession)

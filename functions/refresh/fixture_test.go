@@ -27,6 +27,10 @@ const (
 	microsecond = time.Microsecond // the resolution of PostgreSQL
 )
 
+// unlimited is a scale at which limits are out of the way of tests that are about
+// something else.
+const unlimited = "1000000"
+
 // noon is where the database's clock stands until a test moves it.
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
@@ -49,6 +53,7 @@ func open(t *testing.T) *fixture {
 	t.Cleanup(db.Close)
 	// With public before pg_catalog, clock_timestamp() is ours.
 	f := &fixture{url: parameter(t, pgtest.As(t, owner, "refresh"), "search_path", "public,pg_catalog"), settings: identitytest.Settings(t), db: db}
+	f.settings["RATE_LIMIT_SCALE"] = unlimited
 	f.settings["DATABASE_URL"] = f.url
 	f.exec(t, `CREATE TABLE wall (at timestamptz NOT NULL)`)
 	f.exec(t, `GRANT SELECT ON wall TO dashboard_refresh`)

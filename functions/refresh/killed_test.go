@@ -149,7 +149,7 @@ func openCrowd(t *testing.T, url string) *crowd {
 	}
 	t.Cleanup(db.Close)
 	f := &fixture{url: pgtest.As(t, url, "refresh"), settings: identitytest.Settings(t), db: db}
-	f.settings["DATABASE_URL"] = f.url
+	f.settings["DATABASE_URL"], f.settings["RATE_LIMIT_SCALE"] = f.url, unlimited
 	f.user = f.newUser(t)
 	c := &crowd{fixture: f}
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 24}}

@@ -13,6 +13,7 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
 	"github.com/devops-dashboard/dashboard/shared/identity"
 	"github.com/devops-dashboard/dashboard/shared/postgres"
+	"github.com/devops-dashboard/dashboard/shared/ratelimit"
 )
 
 // poolSize is how many commits may wait for the disk at once: PostgreSQL writes
@@ -25,7 +26,7 @@ const poolSize = 32
 var Function = function.Function{
 	Name:  "refresh",
 	Doc:   "exchanges a refresh token for its successor, and nothing else.",
-	Needs: []function.Need{postgres.NeedOf(poolSize), identity.VerifyNeed, identity.SignNeed},
+	Needs: []function.Need{postgres.NeedOf(poolSize), ratelimit.Need, identity.VerifyNeed, identity.SignNeed},
 	Tables: []function.Grant{
 		{Table: "sessions",
 			Select: "id, user_id, gen, jti, issued_at, expires_at, absolute_expires_at, superseded, epoch, revoked_at, revoke_reason",
@@ -37,8 +38,9 @@ var Function = function.Function{
 	Concurrency: 80,
 	MemoryMiB:   256,
 	Routes: func(api *httpapi.API, env *function.Env) {
+		ratelimit.Enforce(api, ratelimit.Local(env))
 		r := &rotation{db: postgres.For(env), signer: identity.SignerFor(env)}
-		huma.Register(api, huma.Operation{
+		huma.Register(api, ratelimit.On(huma.Operation{
 			OperationID: "refresh", Method: http.MethodPost, Path: "/api/auth/refresh", Security: httpapi.Session,
 			Tags: []string{"auth"}, Summary: "Get a new access token",
 			Description: "Exchanges the session cookie for an access token and the cookie's successor. " +
@@ -46,9 +48,16 @@ var Function = function.Function{
 				"After that a replaced cookie is taken for a stolen one: the session ends. " +
 				"If `gen` is lower than one seen before, refresh again at once: an older answer arrived last.",
 			Errors: []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
-		}, r.refresh)
+		}, &refreshAddress, &refreshSession), r.refresh)
 	},
 }
+
+// The limits guard an instance from a client that refreshes in a loop. They are
+// kept by each instance, so that a refresh asks nobody but the database.
+var (
+	refreshAddress = ratelimit.Policy{Name: "refresh-address", By: ratelimit.Address, Burst: 120, Window: time.Minute}
+	refreshSession = ratelimit.Policy{Name: "refresh-session", By: ratelimit.Session, Burst: 30, Window: time.Minute}
+)
 
 // rotation is what the route works with.
 type rotation struct {

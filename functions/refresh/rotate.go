@@ -7,6 +7,7 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/fault"
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
 	"github.com/devops-dashboard/dashboard/shared/identity"
+	"github.com/devops-dashboard/dashboard/shared/ratelimit"
 )
 
 // statementTime bounds the one statement, so that a caller hears of a database
@@ -38,6 +39,9 @@ func (r *rotation) refresh(ctx context.Context, in *rotateInput) (*rotateOutput,
 	}
 	token, err := r.signer.ReadRefresh(ctx, text)
 	if err != nil {
+		return nil, err
+	}
+	if _, err := ratelimit.Named(ctx, ratelimit.Subjects{Session: token.Session}); err != nil {
 		return nil, err
 	}
 	if err := r.signer.Ready(ctx); err != nil {

@@ -57,6 +57,7 @@ func newSite(t *testing.T) *site {
 	settings := identitytest.Settings(t)
 	settings["DATABASE_URL"] = pgtest.URL(t)
 	settings["REDIS_URL"] = "redis://" + miniredis.RunT(t).Addr()
+	settings["RATE_LIMIT_SCALE"] = "1000" // for tests that are about something else
 	log := slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})
 	env := function.NewEnv(slog.New(log), time.Now, func(name string) (string, bool) {
 		value, ok := settings[name]

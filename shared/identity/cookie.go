@@ -13,15 +13,18 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
 )
 
-// CookieInput reads the refresh cookie. The input of a route that wants it embeds
-// one; huma fills it in.
-type CookieInput struct{ values []string }
+// CookieInput reads our cookies. The input of a route that wants them embeds one;
+// huma fills it in.
+type CookieInput struct{ values, devices []string }
 
 // Resolve takes the cookie from the request.
 func (in *CookieInput) Resolve(ctx huma.Context) []error {
 	r, _ := humago.Unwrap(ctx)
 	for _, c := range r.CookiesNamed(httpapi.RefreshCookie) {
 		in.values = append(in.values, c.Value)
+	}
+	for _, c := range r.CookiesNamed(DeviceCookie) {
+		in.devices = append(in.devices, c.Value)
 	}
 	return nil
 }

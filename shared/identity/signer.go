@@ -19,7 +19,8 @@ type Signer struct {
 	verifier *Verifier
 	access   source
 	refresh  source
-	judge    *jwt.Validator
+	judge    *jwt.Validator // of refresh tokens
+	device   *jwt.Validator // of device tokens
 }
 
 // SignerFor returns the process's signer. It reads its keys at the first token.
@@ -33,6 +34,7 @@ func SignerFor(env *function.Env) *Signer {
 			access:   source{secrets.For(env, signingKeys), parsed{parse: parsePrivate}},
 			refresh:  source{secrets.For(env, refreshKeys), parsed{parse: parseSecret}},
 			judge:    refreshForm.validator(issuer),
+			device:   deviceForm.validator(issuer, jwt.WithTimeFunc(env.Now), jwt.WithLeeway(leeway), jwt.WithExpirationRequired()),
 		}
 	})
 }

@@ -24,6 +24,7 @@ type form struct {
 var (
 	accessForm  = form{typ: "at+jwt", audience: "dashboard", method: jwt.SigningMethodEdDSA, most: 2 << 10}
 	refreshForm = form{typ: "rt+jwt", audience: "dd-refresh", method: jwt.SigningMethodHS256, most: 1 << 10}
+	deviceForm  = form{typ: "dt+jwt", audience: "dd-device", method: jwt.SigningMethodHS256, most: 1 << 10}
 )
 
 // validator returns golang-jwt's judge of claims. Its parser is not used: it reads a

@@ -1,0 +1,48 @@
+package auth
+
+import (
+	"context"
+	"time"
+
+	"github.com/devops-dashboard/dashboard/shared/identity"
+	"github.com/devops-dashboard/dashboard/shared/ratelimit"
+)
+
+// The limits of what hashes or writes. Whoever knows a password signs in a few
+// times a day; a household shares an address, an office a network.
+var (
+	loginAddress = ratelimit.Policy{Name: "login-address", By: ratelimit.Address, Burst: 10, Window: time.Minute, Secret: true}
+	loginNetwork = ratelimit.Policy{Name: "login-network", By: ratelimit.Network, Burst: 60, Window: time.Minute, Secret: true}
+	loginAccount = ratelimit.Policy{Name: "login-account", By: ratelimit.Account, Burst: 10, Window: 10 * time.Minute, Secret: true}
+	loginDevice  = ratelimit.Policy{Name: "login-device", By: ratelimit.Device, Burst: 10, Window: 10 * time.Minute, Secret: true}
+
+	registerAddress = ratelimit.Policy{Name: "register-address", By: ratelimit.Address, Burst: 10, Window: time.Minute, Secret: true}
+	registerDay     = ratelimit.Policy{Name: "register-day", By: ratelimit.Address, Burst: 30, Window: 24 * time.Hour, Secret: true}
+	registerAccount = ratelimit.Policy{Name: "register-account", By: ratelimit.Account, Burst: 3, Window: time.Hour, Secret: true}
+
+	logoutAddress = ratelimit.Policy{Name: "logout-address", By: ratelimit.Address, Burst: 60, Window: time.Minute}
+	passwordUser  = ratelimit.Policy{Name: "password-user", By: ratelimit.User, Burst: 10, Window: 10 * time.Minute, Secret: true}
+	accountUser   = ratelimit.Policy{Name: "account-user", By: ratelimit.User, Burst: 60, Window: time.Minute}
+)
+
+// pseudonym stands for an address in Redis, where nobody is to read it.
+func (a *accounts) pseudonym(ctx context.Context, email string) ([16]byte, error) {
+	address, err := parseAddress(email)
+	if err != nil {
+		return [16]byte{}, err
+	}
+	return a.signer.Pseudonym(ctx, "account", address.key)
+}
+
+// admit decides about an attempt on an account, before any work.
+func (a *accounts) admit(ctx context.Context, email address, cookies identity.CookieInput) (ratelimit.Attempt, error) {
+	account, err := a.signer.Pseudonym(ctx, "account", email.key)
+	if err != nil {
+		return ratelimit.Attempt{}, err
+	}
+	device, err := cookies.Device(ctx, a.signer, account)
+	if err != nil {
+		return ratelimit.Attempt{}, err
+	}
+	return ratelimit.Named(ctx, ratelimit.Subjects{Account: account, Device: device})
+}

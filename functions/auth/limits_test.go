@@ -1,0 +1,193 @@
+package auth_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	goredis "github.com/redis/go-redis/v9"
+)
+
+func from(address string) option {
+	return func(r *http.Request) { r.Header.Set("X-Forwarded-For", address) }
+}
+
+func device(value string) option {
+	return func(r *http.Request) { r.Header.Add("Cookie", "__Host-dd_device="+value) }
+}
+
+// still has the instances' clock stand.
+func (f *fixture) still() { at := time.Now(); f.now = func() time.Time { return at } }
+
+// Two instances hold one limit for an address, before any work is done.
+func TestAttemptsFromOneAddressAreLimited(t *testing.T) {
+	t.Parallel()
+	f := open(t)
+	f.still()
+	instances := []http.Handler{f.handler(t), f.handler(t)}
+	registered(t, instances[0], ada())
+	const home = "192.0.2.1"
+	for n := range 10 {
+		got := login(t, instances[n%2], fmt.Sprintf("nobody%d@example.com", n), "a guess", from(home))
+		want := fmt.Sprintf(`"login-address";r=%d;t=%d`, 9-n, 6*(n+1))
+		if got.Status != http.StatusUnauthorized || got.Header.Get("RateLimit") != want || got.Header.Get("RateLimit-Policy") != `"login-address";q=10;w=60` {
+			t.Errorf("attempt %d: %d, RateLimit %s of %s, want %s", n, got.Status, got.Header.Get("RateLimit"), got.Header.Get("RateLimit-Policy"), want)
+		}
+	}
+	events := f.count(t, "auth_events")
+	for _, instance := range instances {
+		got := login(t, instance, email, password, from(home))
+		if got.Status != http.StatusTooManyRequests || got.Body.Code != "too_many_requests" || got.Header.Get("Retry-After") != "6" ||
+			got.Header.Get("RateLimit") != `"login-address";r=0;t=6` || !strings.Contains(got.Raw, `"violated-policies":["login-address"]`) ||
+			!strings.Contains(got.Raw, `"type":"https://iana.org/assignments/http-problem-types#quota-exceeded"`) {
+			t.Errorf("%d %v %s", got.Status, got.Header, got.Raw)
+		}
+	}
+	if n := f.count(t, "auth_events"); n != events {
+		t.Errorf("what was refused left %d rows", n-events)
+	}
+	if got := login(t, instances[0], email, password, from("192.0.2.2")); got.Status != http.StatusOK {
+		t.Errorf("from next door: %d %s", got.Status, got.Raw)
+	}
+}
+
+// An attacker with many addresses uses up the attempts on an account, and learns
+// from the answers no more than that there were too many. The owner signs in all
+// the same from where they have been before.
+func TestAttemptsOnOneAccountAreLimited(t *testing.T) {
+	t.Parallel()
+	f := open(t)
+	f.still()
+	handler := f.handler(t)
+	mine := registered(t, handler, ada())
+	registered(t, handler, ada("email", "other@example.com"))
+	refused := func(email string) answer {
+		t.Helper()
+		for n := range 20 {
+			if got := login(t, handler, email, fmt.Sprint("a guess ", n)); got.Status != http.StatusUnauthorized {
+				return got
+			}
+		}
+		t.Fatalf("%s: twenty attempts were let in", email)
+		return answer{}
+	}
+	known, unknown := refused(email), refused("nobody@example.com")
+	if known.Status != http.StatusTooManyRequests || withoutID(known.Raw) != withoutID(unknown.Raw) || known.Header.Get("RateLimit") != unknown.Header.Get("RateLimit") {
+		t.Errorf("an account is answered %s, none %s", known.Raw, unknown.Raw)
+	}
+	if strings.Contains(known.Raw+fmt.Sprint(known.Header), "account") || strings.Contains(known.Raw, "backoff") {
+		t.Errorf("the answer tells of the account: %s %v", known.Raw, known.Header)
+	}
+	if got := login(t, handler, email, password); got.Status != http.StatusTooManyRequests {
+		t.Errorf("the right password from a new device: %d %s", got.Status, got.Raw)
+	}
+	if got := login(t, handler, email, password, device(mine.Device)); got.Status != http.StatusOK {
+		t.Errorf("the owner's own device: %d %s", got.Status, got.Raw)
+	}
+	// A device of one account is nothing to another, and no junk is one.
+	for name, cookie := range map[string]string{"another's device": mine.Device, "junk": "junk", "none": ""} {
+		refused("other@example.com")
+		if got := login(t, handler, "other@example.com", password, device(cookie)); got.Status != http.StatusTooManyRequests {
+			t.Errorf("%s: %d %s", name, got.Status, got.Raw)
+		}
+	}
+}
+
+// Each failure after the fifth has the next attempt wait twice as long, until one
+// succeeds.
+func TestFailuresMakeAnAccountWait(t *testing.T) {
+	t.Parallel()
+	f := open(t)
+	now := time.Now()
+	f.now = func() time.Time { return now }
+	handler := f.handler(t)
+	registered(t, handler, ada())
+	for range 5 {
+		login(t, handler, email, "a guess")
+	}
+	for n := range 3 {
+		got := login(t, handler, email, password)
+		wait, err := strconv.Atoi(got.Header.Get("Retry-After"))
+		if got.Status != http.StatusTooManyRequests || err != nil || wait != 1<<n {
+			t.Fatalf("after %d failures: %d, Retry-After %q, want %d", 5+n, got.Status, got.Header.Get("Retry-After"), 1<<n)
+		}
+		now = now.Add(time.Duration(wait) * time.Second)
+		if n < 2 {
+			login(t, handler, email, "a guess")
+		}
+	}
+	if got := login(t, handler, email, password); got.Status != http.StatusOK {
+		t.Fatalf("after the wait: %d %s", got.Status, got.Raw)
+	}
+	now = now.Add(time.Hour / 2) // the limits are whole again, the failures would not be forgotten
+	login(t, handler, email, "a guess")
+	if got := login(t, handler, email, password); got.Status != http.StatusOK {
+		t.Errorf("one failure after a success: %d %s", got.Status, got.Raw)
+	}
+}
+
+// Nobody reads in Redis who signs in, and nothing stays there.
+func TestRedisKnowsNoAddresses(t *testing.T) {
+	t.Parallel()
+	f := open(t)
+	handler := f.handler(t)
+	mine := registered(t, handler, ada())
+	for range 6 {
+		login(t, handler, email, "a guess")
+	}
+	changePassword(t, handler, mine.Body.AccessToken, password, another)
+	options, err := goredis.ParseURL(f.settings["REDIS_URL"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := goredis.NewClient(options)
+	defer func() { _ = client.Close() }()
+	keys, err := client.Keys(context.Background(), "*").Result()
+	if err != nil || len(keys) < 5 {
+		t.Fatalf("%v, %v", keys, err)
+	}
+	for _, key := range keys {
+		value := client.Get(context.Background(), key).Val()
+		if text := strings.ToLower(key + value); strings.Contains(text, "ada") && strings.Contains(text, "example") || strings.Contains(text, "@") {
+			t.Errorf("%s holds %s", key, value)
+		}
+		if left := client.PTTL(context.Background(), key).Val(); left <= 0 {
+			t.Errorf("%s stays for %s", key, left)
+		}
+	}
+}
+
+// Without Redis an instance limits by itself, to half as much where there is
+// something to guess, and signs people in as ever.
+func TestLimitsWithoutRedis(t *testing.T) {
+	t.Parallel()
+	f := open(t)
+	f.still()
+	f.settings["REDIS_URL"] = "redis://127.0.0.1:1"
+	handler := f.handler(t)
+	registered(t, handler, ada())
+	admitted := 0
+	home := netip.AddrFrom16(uuid.New()).String()
+	for n := range 20 {
+		got := login(t, handler, fmt.Sprintf("nobody%d@example.com", n), "a guess", from(home))
+		switch got.Status {
+		case http.StatusUnauthorized:
+			admitted++
+		case http.StatusTooManyRequests:
+		default:
+			t.Fatalf("%d %s", got.Status, got.Raw)
+		}
+	}
+	if admitted != 5 {
+		t.Errorf("%d attempts from one address were let in, want 5", admitted)
+	}
+	if got := login(t, handler, email, password); got.Status != http.StatusOK {
+		t.Errorf("elsewhere: %d %s", got.Status, got.Raw)
+	}
+}
