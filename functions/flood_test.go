@@ -205,7 +205,7 @@ func (e *everything) flood(t testing.TB) (end func() map[int]int) {
 					return
 				default:
 				}
-				path, body := "/api/auth/login", map[string]string{"email": "watcher@example.com", "password": "a guess of mine"}
+				path, body := "/api/auth/login", map[string]string{"email": uuid.NewString() + "@example.com", "password": "a guess of mine"} // one account would have to wait
 				if i%2 == 0 {
 					path, body = "/api/auth/register", map[string]string{"email": uuid.NewString() + "@example.com", "password": walkersPassword, "name": "Flood", "team": "Flood"}
 				}
