@@ -62,7 +62,10 @@ func makeHistory(b testing.TB, n, messageBytes int) string {
 	return dir
 }
 
-// BenchmarkImport reports how much longer a first import of 60,000 commits takes
+// mostOfGitLog is how many times as long as git log a first import may take.
+const mostOfGitLog = 3
+
+// BenchmarkImport holds how much longer a first import of 60,000 commits takes
 // than git takes to print what the import reads: with a few hundred releases, and
 // with every commit of the main line deployed.
 func BenchmarkImport(b *testing.B) {
@@ -83,6 +86,9 @@ func BenchmarkImport(b *testing.B) {
 			b.ReportMetric(float64(ours)/float64(git), "×git-log")
 			b.ReportMetric(ours.Seconds(), "s/import")
 			b.ReportMetric(git.Seconds(), "s/git-log")
+			if ratio := float64(ours) / float64(git); ratio > mostOfGitLog {
+				b.Errorf("a first import takes %.2f times as long as git log, want at most %d", ratio, mostOfGitLog)
+			}
 		})
 	}
 }
