@@ -102,6 +102,7 @@ func (r *Repository) command(ctx context.Context, args ...string) *exec.Cmd {
 		"GIT_GRAFT_FILE="+os.DevNull, // likewise
 		"GIT_OPTIONAL_LOCKS=0",
 		"GIT_TERMINAL_PROMPT=0",
+		"GIT_FLUSH=0", // else git log makes a write, and the import a read, of each commit
 	)
 	return cmd
 }

@@ -162,19 +162,29 @@ func TestWithoutVersionsEachCommitOfTheMainLineIsDeployed(t *testing.T) {
 	}
 }
 
-// TestDaysAreLocal marks the days of a team far in the east.
+// TestDaysAreLocal marks the days of a team far in the east: of a few commits just
+// theirs, of many the whole stretch and a day more at each end.
 func TestDaysAreLocal(t *testing.T) {
 	t.Parallel()
 	db := newDB(t)
-	for zone, want := range map[string]string{"UTC": "2020-09-13", "Asia/Shanghai": "2020-09-13 2020-09-14", "Pacific/Auckland": "2020-09-14"} {
-		s := tell(121) // 12:26 to 14:26 UTC, with base at 12:26:40
-		for i := range s.commits {
-			s.commits[i].Authored = s.commits[i].Authored.Add(150 * time.Minute)
-		}
-		result := importOf(t, db, newTeam(t, db, zone), s)
-		got := column(t, db, `SELECT day::text FROM dirty_days WHERE scope = $1 AND rollup = 'commits' ORDER BY 1`, result.Repository)
-		if joined := strings.Join(got, " "); joined != want {
-			t.Errorf("%s: %s, want %s", zone, joined, want)
+	for _, test := range []struct {
+		zone      string
+		few, many string
+	}{
+		{"UTC", "2020-09-13", "2020-09-12 2020-09-13 2020-09-14"},
+		{"Asia/Shanghai", "2020-09-13 2020-09-14", "2020-09-12 2020-09-13 2020-09-14 2020-09-15"},
+		{"Pacific/Auckland", "2020-09-14", "2020-09-13 2020-09-14 2020-09-15"},
+	} {
+		for n, want := range map[int]string{21: test.few, 121: test.many} {
+			s := tell(n)
+			for i := range s.commits { // from 14:56:40 to 16:56:40 UTC
+				s.commits[i].Authored = time.Unix(base, 0).Add(150*time.Minute + time.Duration(i)*2*time.Hour/time.Duration(n-1))
+			}
+			result := importOf(t, db, newTeam(t, db, test.zone), s)
+			got := column(t, db, `SELECT day::text FROM dirty_days WHERE scope = $1 AND rollup = 'commits' ORDER BY 1`, result.Repository)
+			if joined := strings.Join(got, " "); joined != want {
+				t.Errorf("%d in %s: %s, want %s", n, test.zone, joined, want)
+			}
 		}
 	}
 }
