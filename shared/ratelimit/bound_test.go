@@ -1,8 +1,10 @@
 package ratelimit_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -18,32 +20,52 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/redis/redistest"
 )
 
-// restarted is a redis-server that a test may end and start anew.
+// restarted is a redis-server that a test may end and start anew, and which keeps
+// what it has acknowledged, as Upstash does, unless it forgets.
 type restarted struct {
 	dir, socket string
+	forgets     bool
 	stop        func()
 }
 
-// start starts it, with nothing of before, and returns when it answers.
+func newRestarted(t *testing.T, forgets bool) *restarted {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "bound") // a socket's path must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	r := &restarted{dir: dir, socket: filepath.Join(dir, "socket"), forgets: forgets}
+	r.start(t)
+	return r
+}
+
+// start starts it and returns when it answers.
 func (r *restarted) start(t *testing.T) {
 	t.Helper()
 	program, err := exec.LookPath("redis-server")
 	if err != nil {
 		t.Skip("no redis-server on this machine: apt-get install redis-server")
 	}
-	cmd := exec.Command(program, "--port", "0", "--unixsocket", r.socket, "--dir", r.dir, "--save", "", "--appendonly", "no")
+	args := []string{"--port", "0", "--unixsocket", r.socket, "--dir", r.dir, "--save", "", "--appendonly", "yes", "--appendfsync", "always"}
+	if r.forgets {
+		args = append(args, "--appendonly", "no")
+	}
+	cmd := exec.Command(program, args...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	r.stop = sync.OnceFunc(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	t.Cleanup(r.stop)
-	for {
-		if conn, err := net.Dial("unix", r.socket); err == nil {
-			_ = conn.Close()
-			return
+	admin := connect(t, r.url())
+	for admin.Ping(t.Context()).Err() != nil { // refused, or still loading
+		if t.Context().Err() != nil {
+			t.Fatal("redis-server does not start")
 		}
 	}
 }
+
+func (r *restarted) url() string { return "unix://" + r.socket }
 
 // wantAllExpire fails the test if a key would stay for ever.
 func wantAllExpire(t *testing.T, client *goredis.Client, atLeast int) {
@@ -61,87 +83,125 @@ func wantAllExpire(t *testing.T, client *goredis.Client, atLeast int) {
 	}
 }
 
-// Eight instances with clocks up to 100 ms apart admit no more together than a
-// burst and what has been restored since, though Redis loses its scripts in the
-// middle. After a restart that loses the limits too it is a second burst at most,
-// never one for each instance.
+const (
+	instances = 8
+	emission  = 10 * time.Millisecond
+	burst     = 20
+	skew      = 50 * time.Millisecond
+)
+
+// Eight processes with clocks up to 100 ms apart admit no more together than a burst
+// and what is restored in the time, though Redis loses its scripts in the middle and
+// is killed and started anew. Where it has lost the limits by that, it is a second
+// burst, not one for each process.
 func TestAdmittedIsBounded(t *testing.T) {
 	t.Parallel()
-	const (
-		instances = 8
-		emission  = 10 * time.Millisecond
-		burst     = 20
-		phase     = 400 * time.Millisecond
-		skew      = 50 * time.Millisecond
-	)
-	dir, err := os.MkdirTemp("/tmp", "bound") // a socket's path must be short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	server := &restarted{dir: dir, socket: filepath.Join(dir, "socket")}
-	server.start(t)
-	admin := connect(t, "unix://"+server.socket)
-	p := policy("bound", burst, burst*emission)
-
-	start := time.Now()
-	var admitted [3]atomic.Int64 // in each phase
-	var now atomic.Int64         // the phase
-	done := make(chan struct{})
-	var all sync.WaitGroup
-	for i := range instances {
-		offset := []time.Duration{0, skew, -skew}[i%3]
-		client := connect(t, "unix://"+server.socket) // an instance has connections of its own
-		l := ratelimit.New(client, 1, func() time.Time { return time.Now().Add(offset) }, discard)
-		all.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
-				}
-				at := now.Load()
-				if l.Take(context.Background(), nil, key(p, 1)).Allowed {
-					admitted[at].Add(1)
+	for name, forgets := range map[string]bool{"Redis remembers": false, "Redis forgets": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := newRestarted(t, forgets)
+			admin := connect(t, server.url())
+			admitted := &counter{}
+			var stops []func()
+			began := time.Now()
+			for i := range instances {
+				offset := []time.Duration{0, skew, -skew}[i%3]
+				stops = append(stops, startInstance(t, server.url(), offset, admitted))
+			}
+			// A whole burst and 20 more, so every phase is one with refusals.
+			until := func(n int64) {
+				for admitted.n.Load() < n {
+					if t.Context().Err() != nil {
+						t.Fatal("too few are admitted")
+					}
+					<-time.After(emission)
 				}
 			}
-		})
-	}
-	took := [3]time.Duration{}
-	for i := range took {
-		began := time.Now()
-		now.Store(int64(i))
-		<-time.After(phase)
-		if i == 0 { // the scripts are gone, the limits are not
+			until(burst + 20)
 			if err := admin.ScriptFlush(t.Context()).Err(); err != nil {
 				t.Error(err)
 			}
-		}
-		if i == 1 {
+			until(burst + 40)
 			wantAllExpire(t, admin, 1)
 			server.stop()
 			server.start(t)
+			until(burst + 80)
+			n, took := admitted.n.Load(), time.Since(began)
+			for _, stop := range stops {
+				stop()
+			}
+			bursts := 1
+			if forgets {
+				bursts = 2
+			}
+			// The clocks are 2*skew apart: the one ahead is granted that much sooner.
+			most := int64(bursts*burst) + int64((took+2*skew)/emission) + 1
+			if n > most {
+				t.Errorf("%d admitted in %v, want at most %d", n, took, most)
+			}
+			wantAllExpire(t, admin, 0)
+		})
+	}
+}
+
+// counter counts what is written to it.
+type counter struct{ n atomic.Int64 }
+
+func (c *counter) Write(b []byte) (int, error) {
+	c.n.Add(int64(len(b)))
+	return len(b), nil
+}
+
+// startInstance starts a process that asks to be admitted without pause until it is
+// stopped, and writes a byte for each time that it was.
+func startInstance(t *testing.T, url string, offset time.Duration, admitted *counter) (stop func()) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestInstance$", "-test.v=false")
+	cmd.Env = append(os.Environ(), "RATELIMIT_INSTANCE="+url, "RATELIMIT_OFFSET="+offset.String(), "GORACE=atexit_sleep_ms=0")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout = admitted
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stop = sync.OnceFunc(func() {
+		_ = in.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("an instance: %v\n%s", err, complaint.String())
 		}
-		took[i] = time.Since(began)
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// TestInstance is a process of TestAdmittedIsBounded: it does nothing in any other.
+func TestInstance(t *testing.T) {
+	url := os.Getenv("RATELIMIT_INSTANCE")
+	if url == "" {
+		return
 	}
-	close(done)
-	all.Wait()
-	total := time.Since(start)
-	// The clocks are 2*skew apart: the one ahead is granted that much sooner.
-	bound := func(t time.Duration, bursts int) int64 {
-		return int64(bursts*burst) + int64((t+2*skew)/emission) + 1
+	offset, err := time.ParseDuration(os.Getenv("RATELIMIT_OFFSET"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	before := admitted[0].Load() + admitted[1].Load()
-	sum := before + admitted[2].Load()
-	if most := bound(took[0]+took[1], 1); before > most || before < int64(phase/emission) {
-		t.Errorf("%d admitted through a script flush, want at most %d", before, most)
+	l := ratelimit.New(connect(t, url), 1, func() time.Time { return time.Now().Add(offset) }, discard)
+	p := policy("bound", burst, burst*emission)
+	ended := make(chan struct{})
+	go func() { defer close(ended); _, _ = io.Copy(io.Discard, os.Stdin) }()
+	for {
+		select {
+		case <-ended:
+			os.Exit(0) // before the summary of the tests is written among the bytes
+		default:
+		}
+		if l.Take(t.Context(), nil, key(p, 1)).Allowed {
+			_, _ = os.Stdout.Write([]byte{1})
+		}
 	}
-	// Instances that decide alone while Redis is away admit, beside what Redis has
-	// admitted, what their own limits restore in that time.
-	if most := bound(total, 2) + instances*int64((took[1]-phase)/emission+1); sum > most {
-		t.Errorf("%d admitted through a restart, want at most %d", sum, most)
-	}
-	wantAllExpire(t, admin, 0)
 }
 
 // cut is a connection that breaks at its nth write or read: before it happens, or
