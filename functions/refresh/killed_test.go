@@ -1,7 +1,6 @@
 package refresh_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 type instance struct {
 	url     string
 	command *exec.Cmd
-	says    *bytes.Buffer
+	says    string // the file that takes its log: nobody has to read it meanwhile
 	ended   chan struct{}
 	next    chan struct{} // closed when another has taken its place
 }
@@ -48,12 +48,17 @@ type instance struct {
 // launch starts the function and returns once it serves.
 func launch(t testing.TB, settings map[string]string) *instance {
 	t.Helper()
-	i := &instance{url: "http://127.0.0.1:" + freePort(t), command: exec.Command(os.Args[0]), says: &bytes.Buffer{}, ended: make(chan struct{}), next: make(chan struct{})}
+	i := &instance{url: "http://127.0.0.1:" + freePort(t), command: exec.Command(os.Args[0]), says: filepath.Join(t.TempDir(), "log"), ended: make(chan struct{}), next: make(chan struct{})}
 	i.command.Env = append(os.Environ(), beRefresh+"=1", "HOST=127.0.0.1", "PORT="+i.url[len("http://127.0.0.1:"):])
 	for name, value := range settings {
 		i.command.Env = append(i.command.Env, name+"="+value)
 	}
-	i.command.Stderr = i.says
+	log, err := os.Create(i.says)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = log.Close() }()
+	i.command.Stderr = log
 	if err := i.command.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +67,8 @@ func launch(t testing.TB, settings map[string]string) *instance {
 	for {
 		select {
 		case <-i.ended:
-			t.Fatalf("the function ended: %s", i.says)
+			said, _ := os.ReadFile(i.says)
+			t.Fatalf("the function ended: %s", said)
 		default:
 		}
 		response, err := http.Get(i.url + function.LivePath)
