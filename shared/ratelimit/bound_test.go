@@ -167,7 +167,9 @@ func TestAdmittedIsBoundedWithoutRedis(t *testing.T) {
 	for _, stop := range stops {
 		stop()
 	}
-	most := int64(burst) + int64((took-alone)/emission) + instances*int64(alone/emission+2) + 1
+	// What an instance knew may be some requests old: of half a burst at most, on a busy
+	// machine.
+	most := burst + int64((took-alone)/emission) + instances*(int64(alone/emission)+burst/2)
 	if n > most || n < burst+100+instances {
 		t.Errorf("%d admitted in %v, %v of them without Redis; want at most %d", n, took, alone, most)
 	}
