@@ -19,7 +19,7 @@ var Function = function.Function{
 	Doc:         "serves the dashboard and the API documentation.",
 	Needs:       []function.Need{door.Need},
 	Timeout:     40 * time.Second, // of the slowest function, and what the door adds
-	Concurrency: 250,              // most of them wait for other functions
+	Concurrency: 250,              // they wait for other functions, most of them
 	MemoryMiB:   256,
 	Routes: func(api *httpapi.API, env *function.Env) {
 		api.Handle("GET /{$}", page("app.html"))

@@ -37,6 +37,10 @@ func (c *callee) pass(limit int64) http.HandlerFunc {
 			httpapi.WriteProblem(w, r, err)
 			return
 		}
+		if limit > 0 && r.ContentLength > limit {
+			httpapi.WriteBodyProblem(w, r, &http.MaxBytesError{Limit: limit}, limit)
+			return
+		}
 		select {
 		case c.slots <- struct{}{}:
 			defer func() { <-c.slots }()
@@ -116,7 +120,7 @@ func (e errForeign) Error() string {
 // without one it comes from what stands before the function, and a 401 of that
 // must not pass for the end of somebody's session.
 func (c *callee) check(res *http.Response) error {
-	if res.Header.Get("X-Request-Id") == "" || res.StatusCode == http.StatusSwitchingProtocols {
+	if res.Header.Get("X-Request-Id") == "" {
 		return errForeign{res.StatusCode}
 	}
 	ours(res.Header, c.Cookies)

@@ -30,8 +30,9 @@ var Need = function.Need{
 const (
 	// mostAtOnce is how many requests may be under way to one function. More are
 	// turned away at once: one that has become slow would otherwise take all that
-	// this instance serves, the page included.
-	mostAtOnce = 80
+	// this instance serves, the page included. At that share of web's concurrency
+	// Cloud Run has started another instance.
+	mostAtOnce = 150
 	// grace is what a function gets beyond its own time limit: to start in, and to
 	// say itself that it was too slow.
 	grace = 5 * time.Second

@@ -17,11 +17,13 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/devops-dashboard/dashboard/shared/function"
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
@@ -103,7 +105,9 @@ func echo(w http.ResponseWriter, r *http.Request) {
 // ask sends a request as its arguments say: NAME=VALUE are headers.
 func (h house) ask(t *testing.T, method, path string, body io.Reader, headers ...string) *http.Response {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, h.URL+path, body)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	r, err := http.NewRequestWithContext(ctx, method, h.URL+path, body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,6 +256,30 @@ func TestClientsCannotSpeakForProxies(t *testing.T) {
 	}
 }
 
+// However a name is spelt, and whatever follows a prefix.
+func TestNobodySpellsTheirWayIn(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.OneOf(rapid.SampledFrom(foreignNames), rapid.Map(
+			rapid.Custom(func(t *rapid.T) [2]string {
+				return [2]string{rapid.SampledFrom(foreignPrefixes).Draw(t, "prefix"), rapid.StringMatching(`[A-Za-z0-9-]{0,12}`).Draw(t, "rest")}
+			}), func(parts [2]string) string { return parts[0] + parts[1] })).Draw(t, "name")
+		spelt := []byte(name)
+		for i := range spelt {
+			if rapid.Bool().Draw(t, "swaps case") {
+				spelt[i] = bytes.ToUpper(spelt[i : i+1])[0]
+			} else {
+				spelt[i] = bytes.ToLower(spelt[i : i+1])[0]
+			}
+		}
+		h := http.Header{string(spelt): {"evil"}, "X-Hub-Signature-256": {"kept"}}
+		strip(h)
+		if len(h) != 1 || h.Get("X-Hub-Signature-256") != "kept" {
+			t.Errorf("%s: %v is left", spelt, h)
+		}
+	})
+}
+
 func TestProxiesBeforeTheDoorTellTheAddress(t *testing.T) {
 	t.Parallel()
 	h := open(t, map[string]string{"auth": behind(t, echo)}, "TRUSTED_PROXIES=1")
@@ -385,7 +413,11 @@ func TestStreamsArriveAsTheyAreProduced(t *testing.T) {
 
 func TestBodiesAreBounded(t *testing.T) {
 	t.Parallel()
-	h := open(t, map[string]string{"auth": behind(t, echo)})
+	var asked atomic.Int32
+	h := open(t, map[string]string{"auth": behind(t, func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		echo(w, r)
+	})})
 	whole := strings.Repeat("x", httpapi.JSONBodyBytes)
 	for name, body := range map[string]func(string) io.Reader{
 		"known length": func(s string) io.Reader { return strings.NewReader(s) },
@@ -394,7 +426,11 @@ func TestBodiesAreBounded(t *testing.T) {
 		if got := h.reaches(t, "POST", "/api/auth/login", body(whole)); got.Body != whole {
 			t.Errorf("%s: %d bytes arrive", name, len(got.Body))
 		}
+		before := asked.Load()
 		refuses(t, h.ask(t, "POST", "/api/auth/login", body(whole+"x")), 413, "request_too_large")
+		if name == "known length" && asked.Load() != before {
+			t.Error("a body that is known to be too large is begun")
+		}
 		if got := h.reaches(t, "POST", "/api/auth/logout", body("{}")); got.Body != "" || got.Header.Get("Transfer-Encoding") != "" {
 			t.Errorf("%s: a body that no route reads arrives: %+v", name, got)
 		}
@@ -424,6 +460,8 @@ func TestUpgradesAreRefused(t *testing.T) {
 	t.Parallel()
 	h := open(t, map[string]string{"metrics": behind(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Switch") != "" {
+			w.Header().Set("Connection", "Upgrade")
+			w.Header().Set("Upgrade", "websocket")
 			w.WriteHeader(http.StatusSwitchingProtocols)
 			return
 		}
@@ -561,13 +599,15 @@ func TestAnswersOfOthersAreProblems(t *testing.T) {
 
 func TestASlowFunctionHoldsUpNobodyElse(t *testing.T) {
 	t.Parallel()
-	arrived, release := make(chan struct{}), make(chan struct{})
+	arrived, held := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(held) })
 	h := open(t, map[string]string{"health": behind(t, echo), "metrics": behind(t, func(w http.ResponseWriter, r *http.Request) {
 		arrived <- struct{}{}
-		<-release
+		<-held
 		echo(w, r)
 	})})
-	answers := make(chan int)
+	t.Cleanup(release) // before the servers end, which wait for their answers
+	answers := make(chan int, mostAtOnce)
 	for range mostAtOnce {
 		go func() {
 			answer, err := h.Client().Get(h.URL + "/api/metrics/services")
@@ -587,7 +627,7 @@ func TestASlowFunctionHoldsUpNobodyElse(t *testing.T) {
 	if got := text(t, h.ask(t, "GET", "/", nil)); got != "the page" {
 		t.Errorf("the page is %s", got)
 	}
-	close(release)
+	release()
 	for range mostAtOnce {
 		if status := <-answers; status != 200 {
 			t.Errorf("one that waited is answered %d", status)
@@ -671,7 +711,7 @@ func TestDeadlines(t *testing.T) {
 	<-ends // the function is told
 	answer := h.ask(t, "POST", "/x", nil, "X-Begin=yes")
 	if body, err := io.ReadAll(answer.Body); err == nil || string(body) != "begun" {
-		t.Errorf("an answer that was not finished in time is taken for whole: %q", body)
+		t.Fatalf("an answer that was not finished in time is taken for whole: %q", body)
 	}
 	<-ends
 }

@@ -7,7 +7,8 @@ import (
 )
 
 // reply writes a function's answer over what the frame has prepared: both set the
-// same headers, and the client is to see each once.
+// same headers, and the client is to see each once. Whoever writes to it begins
+// with WriteHeader.
 type reply struct {
 	http.ResponseWriter
 	header http.Header
@@ -47,13 +48,6 @@ func (w *reply) WriteHeader(status int) {
 		h[name] = values
 	}
 	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *reply) Write(b []byte) (int, error) {
-	if !w.begun {
-		w.WriteHeader(http.StatusOK)
-	}
-	return w.ResponseWriter.Write(b)
 }
 
 // Unwrap lets http.ResponseController reach flushing.
