@@ -16,7 +16,7 @@ import (
 // Function is the web function.
 var Function = function.Function{
 	Name:        "web",
-	Doc:         "serves the dashboard and the API documentation.",
+	Doc:         "serves the dashboard and the API documentation, and is the front door to the other functions.",
 	Needs:       []function.Need{door.Need},
 	Timeout:     40 * time.Second, // of the slowest function, and what the door adds
 	Concurrency: 250,              // they wait for other functions, most of them

@@ -197,6 +197,18 @@ func TestTokensThatAreOfNoUse(t *testing.T) {
 	}
 }
 
+// It is not parallel: the environment is the process's.
+func TestTheEnvironmentNamesTheMetadataServer(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "for "+r.URL.Query().Get("audience"))
+	}))
+	defer server.Close()
+	t.Setenv("GCE_METADATA_HOST", server.Listener.Addr().String())
+	if got, err := fromMetadata(nil)(t.Context(), audience); got != "for "+audience || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 // metadataAt is a client of a metadata server that the test stands in for.
 func metadataAt(t *testing.T, handler http.HandlerFunc) *http.Client {
 	t.Helper()
