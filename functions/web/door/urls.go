@@ -41,7 +41,7 @@ func parseURLs(text string, services []service) (map[string]*url.URL, []error) {
 	}
 	for _, s := range services {
 		if _, there := urls[s.Name]; !there && s.open() {
-			errs = append(errs, fmt.Errorf("FUNCTION_URLS: %s is missing; add %s=https://...", s.Name, s.Name))
+			errs = append(errs, fmt.Errorf("FUNCTION_URLS: %s is missing; add %s=https://HOST", s.Name, s.Name))
 		}
 	}
 	return urls, errs

@@ -20,7 +20,7 @@ func TestFunctionURLs(t *testing.T) {
 	for text, want := range map[string]string{
 		"": "",
 		"auth=https://auth-1.europe-west1.run.app":                    "auth=https://auth-1.europe-west1.run.app",
-		" auth = https://auth.example ":                               `"auth " is no function that the door leads to; there are auth, rollup; auth is missing; add auth=https://...`,
+		" auth = https://auth.example ":                               `"auth " is no function that the door leads to; there are auth, rollup; auth is missing; add auth=https://HOST`,
 		" auth= https://auth.example:8443 , rollup=https://r.example": "auth=https://auth.example:8443 rollup=https://r.example",
 		"auth=http://127.0.0.1:8081":                                  "auth=http://127.0.0.1:8081",
 		"auth=http://[::1]:8081":                                      "auth=http://[::1]:8081",
@@ -34,7 +34,7 @@ func TestFunctionURLs(t *testing.T) {
 		"auth":                                                        `auth: "" is not a URL such as https://auth-123456789012.europe-west1.run.app, without a path`,
 		"auth=https://a.example,auth=https://b.example":               "auth stands there twice",
 		"auth=https://a.example,web=https://b.example":                `"web" is no function that the door leads to; there are auth, rollup`,
-		"rollup=https://r.example":                                    "auth is missing; add auth=https://...",
+		"rollup=https://r.example":                                    "auth is missing; add auth=https://HOST",
 		"auth=https://a.example,":                                     `"" is no function that the door leads to; there are auth, rollup`,
 		"auth=ftp://a.example,rollup=http://b.example,x=https://c.example/?a=b#": `auth: "ftp://a.example" is not a URL such as https://auth-123456789012.europe-west1.run.app, without a path; rollup: "http://b.example" must be https: plain http is for functions on this machine alone; "x" is no function that the door leads to; there are auth, rollup`,
 	} {
