@@ -45,9 +45,10 @@ type API struct {
 	// Guard proves who calls a Bearer route. It returns the context for the
 	// handler, or a fault. Without one, Bearer routes refuse everybody.
 	Guard func(huma.Context) (context.Context, error)
-	// Limit admits a call or refuses it with a fault, before its body is read. It
-	// returns the context for the handler. Without one, nothing is limited.
-	Limit func(huma.Context) (context.Context, error)
+	// Limit admits a call by passing it on, or refuses it with a fault before its body
+	// is read. It is asked after Guard, which makes callers
+	// known. Without one, nothing is limited.
+	Limit func(ctx huma.Context, next func(huma.Context)) error
 	// Cookies are the names of those that handlers get to see; nil is all.
 	Cookies []string
 
@@ -218,10 +219,7 @@ func (a *API) limit(ctx huma.Context, next func(huma.Context)) {
 		next(ctx)
 		return
 	}
-	admitted, err := a.Limit(ctx)
-	if err != nil {
+	if err := a.Limit(ctx, next); err != nil {
 		writeFault(a, ctx, err)
-		return
 	}
-	next(huma.WithContext(ctx, admitted))
 }
