@@ -48,6 +48,7 @@ type options struct {
 	origin                                       token.Origin
 	variables                                    map[string]string
 	now                                          time.Time
+	form                                         diagnosis.Form
 	json                                         bool
 }
 
@@ -87,6 +88,13 @@ func parse(args []string, out io.Writer) (options, error) {
 			return errors.New("want NAME=VALUE")
 		}
 		o.variables[name] = value
+		return nil
+	})
+	flags.Func("sub", "a scenario's sub has `names` alone, as of repositories from before 15 July 2026, or ids as well (default: try both)", func(text string) error {
+		o.form = diagnosis.Form(text)
+		if o.form != diagnosis.Names && o.form != diagnosis.IDs {
+			return errors.New("want names or ids")
+		}
 		return nil
 	})
 	flags.Func("now", "look at a token as of this `TIME`, such as 2026-11-24T12:00:00Z", func(text string) (err error) {
@@ -159,7 +167,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (int, error) 
 
 // read reads the files that the command line names.
 func (o options) read(stdin io.Reader) (diagnosis.Setup, error) {
-	s := diagnosis.Setup{Variables: o.variables, Origin: o.origin, Function: o.function, Now: o.now}
+	s := diagnosis.Setup{Variables: o.variables, Origin: o.origin, Function: o.function, Form: o.form, Now: o.now}
 	text, err := content(o.config, stdin, wif.Most)
 	if errors.Is(err, os.ErrNotExist) {
 		return s, fmt.Errorf("%w; make it by: terraform -chdir=infra output -json wif >wif.json, and name it with -config", err)

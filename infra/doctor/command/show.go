@@ -51,7 +51,7 @@ func show(out io.Writer, r diagnosis.Report) {
 		{"good to know", func(f diagnosis.Finding) bool { return f.Effect == diagnosis.Notes }},
 	}
 	for _, group := range groups {
-		showGroup(out, group.title, slices.DeleteFunc(slices.Clone(r.Findings), func(f diagnosis.Finding) bool { return !group.of(f) }))
+		showGroup(out, r.Functions, group.title, slices.DeleteFunc(slices.Clone(r.Findings), func(f diagnosis.Finding) bool { return !group.of(f) }))
 	}
 	showIsolation(out, r.Isolation)
 	fmt.Fprintln(out)
@@ -73,18 +73,21 @@ func headline(r diagnosis.Report) string {
 	case diagnosis.Refused:
 		first := r.Findings[0]
 		stage := diagnosis.Stages[slices.IndexFunc(diagnosis.Stages, func(s diagnosis.Stage) bool { return s.Letter == first.Check[:1] })]
-		verb := "REFUSED"
-		if first.Effect == diagnosis.Breaks {
-			verb = "FAILS"
+		by, verb := stage.Of, "REFUSED"
+		if e, ok := refusal.Find(first.Error); ok {
+			by = e.By
 		}
-		return fmt.Sprintf("%s at %s, by %s", verb, stage.Name, stage.Of)
+		if first.Effect == diagnosis.Breaks {
+			verb = "ADMITTED, and fails afterwards,"
+		}
+		return fmt.Sprintf("%s by %s, because of %s", verb, by, stage.Name)
 	case diagnosis.Unsure:
 		return "ADMITTED, but look at what follows"
 	}
 	return "ADMITTED"
 }
 
-func showGroup(out io.Writer, title string, findings []diagnosis.Finding) {
+func showGroup(out io.Writer, all []string, title string, findings []diagnosis.Finding) {
 	if len(findings) == 0 {
 		return
 	}
@@ -100,13 +103,15 @@ func showGroup(out io.Writer, title string, findings []diagnosis.Finding) {
 			return
 		}
 		what := f.Problem
-		if len(f.Functions) > 0 {
+		if len(f.Functions) > 0 && !(len(all) > 1 && slices.Equal(f.Functions, all)) {
 			what = "[" + strings.Join(f.Functions, ", ") + "] " + what
 		}
 		wrap(out, fmt.Sprintf("  %-4s", f.Check), what)
 		wrap(out, "      -> ", f.Remedy)
-		if len(alike[i]) > 0 {
-			wrap(out, "      likewise ", strings.Join(alike[i], ", "))
+		if alike[i].functions != nil {
+			wrap(out, "      likewise ", strings.Join(alike[i].functions, ", "))
+		} else if alike[i].more > 0 {
+			wrap(out, "      likewise ", fmt.Sprintf("%d more", alike[i].more))
 		}
 		wrap(out, "      at ", strings.Join(f.Fields, ", "))
 		if says := f.Says(); says != "" && says != said && stops(f) {
@@ -116,21 +121,28 @@ func showGroup(out io.Writer, title string, findings []diagnosis.Finding) {
 	}
 }
 
-// fold leaves out findings that say of another function what an earlier one says
-// of its own, and returns whose they were.
-func fold(findings []diagnosis.Finding) (first []diagnosis.Finding, alike [][]string) {
+// others are findings that are not shown, being like one that is.
+type others struct {
+	functions []string
+	more      int
+}
+
+// fold leaves out findings that say of another function, or of another job of a
+// matrix, what an earlier one says.
+func fold(findings []diagnosis.Finding) (first []diagnosis.Finding, alike []others) {
 	at := map[string]int{}
 	for _, f := range findings {
-		key := f.Check + f.Problem
+		key := f.Check + f.Remedy + strings.Join(f.Fields, "\n")
 		if len(f.Functions) == 1 {
 			key = f.Check + strings.ReplaceAll(f.Problem+f.Remedy, f.Functions[0], "*")
 		}
 		if i, ok := at[key]; ok {
-			alike[i] = append(alike[i], f.Functions...)
+			alike[i].functions = append(alike[i].functions, f.Functions...)
+			alike[i].more++
 			continue
 		}
 		at[key] = len(first)
-		first, alike = append(first, f), append(alike, nil)
+		first, alike = append(first, f), append(alike, others{})
 	}
 	return first, alike
 }

@@ -156,11 +156,17 @@ func (e *examination) member(function string, i int, m wif.Member) {
 	}
 }
 
+// binds is a member that lets tokens of this pool impersonate.
+func (e *examination) binds(m wif.Member) (principal, bool) {
+	p, wrong := parsePrincipal(m.Member)
+	return p, m.Role == workloadIdentityUser && wrong == "" && p.project == e.names.number && p.pool == e.names.pool
+}
+
 // may tells whether a token may impersonate a function's deployer.
 func (e *examination) may(function string, in expression.Input) bool {
 	return slices.ContainsFunc(e.WIF.Deployers[function].Members, func(m wif.Member) bool {
-		p, wrong := parsePrincipal(m.Member)
-		return m.Role == workloadIdentityUser && wrong == "" && p.matches(in)
+		p, ok := e.binds(m)
+		return ok && p.matches(in)
 	})
 }
 
@@ -171,8 +177,8 @@ func (e *examination) impersonation(function string, c token.Claims) {
 		return
 	}
 	for i, m := range e.WIF.Deployers[function].Members {
-		p, wrong := parsePrincipal(m.Member)
-		if wrong != "" || m.Role != workloadIdentityUser {
+		p, ok := e.binds(m)
+		if !ok {
 			continue
 		}
 		gives := describe(in, p.attribute)
@@ -210,14 +216,17 @@ func (e *examination) isolation() Isolation {
 	for _, from := range proof.Functions {
 		environment := e.WIF.Deployers[from].Environment
 		in, failed := e.program.mapped(base.In(environment))
+		if len(failed) > 0 {
+			return Isolation{} // nobody gets as far
+		}
 		var row []bool
 		for _, to := range proof.Functions {
-			may := len(failed) == 0 && e.may(to, in)
+			may := e.may(to, in)
 			row = append(row, may)
 			switch {
 			case from != to && may:
 				e.trespass(from, to, in)
-			case from == to && !may && !slices.Contains(e.targets, to) && len(failed) == 0:
+			case from == to && !may && !slices.Contains(e.targets, to):
 				e.impersonation(to, base.In(environment))
 			}
 		}
@@ -239,7 +248,7 @@ func (e *examination) base() token.Claims {
 func (e *examination) trespass(from, to string, in expression.Input) {
 	fields := []string{}
 	for i, m := range e.WIF.Deployers[to].Members {
-		if p, wrong := parsePrincipal(m.Member); wrong == "" && p.matches(in) && m.Role == workloadIdentityUser {
+		if p, ok := e.binds(m); ok && p.matches(in) {
 			if e.found(memberField(to, i)+".member", "B6") {
 				return
 			}

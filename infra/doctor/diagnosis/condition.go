@@ -35,11 +35,11 @@ func (e *examination) condition() {
 		refuse("C1", "E10", "The condition reads no claim, so it is the same for everybody.", pin)
 	default:
 		e.literals(condition)
+		e.forms()
 		for _, c := range e.claims {
 			e.conjuncts(c)
 		}
 		e.strangers()
-		e.forms()
 		return
 	}
 	e.skip("there is no condition that could be evaluated", "C3", "C4", "C4b", "C5")
@@ -98,7 +98,7 @@ func (e *examination) conjuncts(c token.Claims) {
 	}
 	for _, part := range e.program.condition.Conjuncts() {
 		value, err := part.Eval(in)
-		if value == true || e.explained(part) {
+		if value == true || e.explained(part, c.Subject) {
 			continue
 		}
 		fields := []string{conditionField}
@@ -121,11 +121,11 @@ func (e *examination) conjuncts(c token.Claims) {
 	}
 }
 
-// explained tells whether a part can never be true, which C3 and C4b have said.
-func (e *examination) explained(part expression.Expression) bool {
+// explained tells whether C3, C4b or C6 has said already why a part is false.
+func (e *examination) explained(part expression.Expression, subject string) bool {
 	own := &examination{}
 	own.literals(&part)
-	return len(own.findings) > 0
+	return len(own.findings) > 0 || slices.ContainsFunc(part.Literals(), func(text string) bool { return otherForm(text, subject) })
 }
 
 func describe(in expression.Input, read string) string {
@@ -263,27 +263,39 @@ var (
 	subByID   = regexp.MustCompile(`\brepo:[^@/:*]+@\d+/[^@/:*]+@\d+:`)
 )
 
+// otherForm tells whether a text holds sub in one form, and the token in the other.
+func otherForm(text, subject string) bool {
+	if !strings.HasPrefix(subject, "repo:") {
+		return false // customised
+	}
+	return token.ByID(subject) && subByName.MatchString(text) || !token.ByID(subject) && subByID.MatchString(text)
+}
+
+// otherwise says how to leave a form of sub out.
+func (e *examination) otherwise() string {
+	if e.Token != nil || e.Form != BothForms {
+		return ""
+	}
+	return " If your repository sends the other form alone, say so by -sub names or -sub ids."
+}
+
 // forms looks for texts that hold for one form of sub only.
 func (e *examination) forms() {
-	names, ids := false, false // which forms the tokens have
-	for _, c := range e.claims {
-		if strings.HasPrefix(c.Subject, "repo:") {
-			ids = ids || token.ByID(c.Subject)
-			names = names || !token.ByID(c.Subject)
-		}
-	}
 	look := func(field, id string, functions []string, texts ...string) {
 		for _, text := range texts {
-			f := Finding{Check: "C6", Effect: Refuses, Fields: []string{field, "claims.sub"}, Functions: functions, Error: id, Remedy: "Go by assertion.repository_id, which neither a name nor a date changes."}
-			switch {
-			case ids && subByName.MatchString(text):
-				f.Problem = fmt.Sprintf("%s expects %q, but repositories made, renamed or transferred since 15 July 2026 send ids as well: repo:OWNER@65/REPOSITORY@74:…", field, text)
-			case names && subByID.MatchString(text):
-				f.Problem = fmt.Sprintf("%s expects %q, but repositories from before 15 July 2026 send no ids, unless they chose to: repo:OWNER/REPOSITORY:…", field, text)
-			default:
+			i := slices.IndexFunc(e.claims, func(c token.Claims) bool { return otherForm(text, c.Subject) })
+			if i < 0 {
 				continue
 			}
-			e.find(f)
+			problem := "repositories made, renamed or transferred since 15 July 2026 send ids as well: repo:OWNER@65/REPOSITORY@74:…"
+			if !token.ByID(e.claims[i].Subject) {
+				problem = "repositories from before 15 July 2026 send no ids, unless they chose to: repo:OWNER/REPOSITORY:…"
+			}
+			e.find(Finding{
+				Check: "C6", Effect: Refuses, Fields: []string{field, "claims.sub"}, Functions: functions, Error: id,
+				Problem: fmt.Sprintf("%s expects %q, but %s", field, text, problem),
+				Remedy:  "Go by assertion.repository_id, which neither a name nor a date changes." + e.otherwise(),
+			})
 		}
 	}
 	if e.program.condition != nil {

@@ -61,7 +61,7 @@ func (e *examination) accounts() {
 		runtimes[name] = f.RuntimeAccount
 	}
 	for _, email := range sorted(owners) {
-		if len(owners[email]) > 1 {
+		if len(owners[email]) > 1 && email != "" {
 			e.find(Finding{
 				Check: "R1", Effect: Endangers, Fields: owners[email],
 				Problem: fmt.Sprintf("%q is %s: what may deploy or be one may be the other.", email, strings.Join(owners[email], " and ")),
@@ -165,9 +165,12 @@ func (e *examination) actsAs() {
 	}
 	for _, name := range sorted(e.WIF.Deployers) {
 		d, own := e.WIF.Deployers[name], e.WIF.Functions[name].RuntimeAccount
+		if own == "" {
+			continue // R2 says so
+		}
 		field := "deployers." + name + ".acts_as"
 		for _, email := range append([]string{own}, shared...) {
-			if email != "" && !slices.Contains(d.ActsAs, email) {
+			if !slices.Contains(d.ActsAs, email) {
 				e.find(Finding{
 					Check: "R1", Effect: Breaks, Functions: []string{name}, Fields: []string{field, "functions." + name + ".runtime_account"}, Error: "E15",
 					Problem: fmt.Sprintf("%s may not act as %s, which deploying %s takes.", d.Email, email, name),

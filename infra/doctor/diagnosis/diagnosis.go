@@ -27,10 +27,21 @@ type Setup struct {
 	Token     *token.Token      // or else
 	Scenario  token.Scenario
 	Origin    token.Origin // of the scenario, as far as it is known
+	Form      Form         // of the scenario's sub
 	Function  string       // whose deployment it is about; empty for all, or what the token says
 	JWKS      []byte
 	Now       time.Time
 }
+
+// Form is how sub names the repository.
+type Form string
+
+// Since 15 July 2026 GitHub writes ids after the names.
+const (
+	BothForms Form = ""
+	Names     Form = "names"
+	IDs       Form = "ids"
+)
 
 // Effect is what a finding does to a deployment.
 type Effect string
@@ -70,7 +81,8 @@ const (
 // Report is what Examine found.
 type Report struct {
 	Verdict   Verdict   `json:"verdict"`
-	About     string    `json:"about"` // which token, for which functions
+	About     string    `json:"about"`     // which token, for which functions
+	Functions []string  `json:"functions"` // those
 	Findings  []Finding `json:"findings"`
 	Isolation Isolation `json:"isolation"`
 	Passed    []string  `json:"passed"`  // the checks that found nothing
@@ -196,7 +208,7 @@ func (e *examination) skip(why string, checks ...string) {
 }
 
 func (e *examination) report(isolation Isolation) Report {
-	r := Report{Verdict: Admitted, About: e.about(), Isolation: isolation, Skipped: e.skipped, Assumed: e.assumed, Findings: []Finding{}}
+	r := Report{Verdict: Admitted, About: e.about(), Functions: e.targets, Isolation: isolation, Skipped: e.skipped, Assumed: e.assumed, Findings: []Finding{}}
 	order := func(f Finding) int {
 		i := slices.IndexFunc(Checks, func(c Check) bool { return c.ID == f.Check })
 		rank := map[Effect]int{Refuses: 0, Breaks: 0, Endangers: 1, Doubts: 2, Notes: 3}[f.Effect]
@@ -270,7 +282,12 @@ func (e *examination) aim() {
 	}
 	for _, name := range e.targets {
 		byName, byID := e.Scenario.Claims(e.origin(name), e.Now)
-		e.claims = append(e.claims, byName, byID)
+		if e.Form != IDs {
+			e.claims = append(e.claims, byName)
+		}
+		if e.Form != Names {
+			e.claims = append(e.claims, byID)
+		}
 	}
 	e.Origin = e.origin("")
 }
@@ -337,7 +354,7 @@ func (e *examination) memberID() string {
 }
 
 func (e *examination) about() string {
-	what := e.Scenario.Doc + ", in both forms of sub"
+	what := e.Scenario.Doc + map[Form]string{BothForms: ", in both forms of sub", Names: ", with names in sub", IDs: ", with ids in sub"}[e.Form]
 	if e.Token != nil {
 		what = fmt.Sprintf("the token of %s, %s on %s", cmp.Or(e.Token.Claims.Repository, "no repository"), cmp.Or(e.Token.Claims.EventName, "no event"), cmp.Or(e.Token.Claims.Ref, "no ref"))
 	}

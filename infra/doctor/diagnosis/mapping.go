@@ -311,7 +311,10 @@ func (e *examination) sizes(c token.Claims, in expression.Input) {
 			Problem: fmt.Sprintf("The mapped values have %d bytes together, and Google takes %d.", total, mappedMost), Remedy: "Map only what conditions and members use.",
 		})
 	}
-	subject, _ := in.Google["subject"].(string)
+	subject, ok := in.Google["subject"].(string)
+	if !ok {
+		return // M1, M2 or M3 has said why
+	}
 	sources := e.program.sources("google.subject")
 	switch bounded := "Map a value that is bounded: 'gh:' + assertion.repository_id + ':' + (has(assertion.environment) ? assertion.environment : 'none')."; {
 	case len(subject) > subjectMost:

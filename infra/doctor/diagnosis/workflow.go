@@ -105,8 +105,17 @@ func (e *examination) order(run workflow.Run, signIn int) {
 var foreign = []string{"pull_request_target", "pull_request", "issue_comment", "issues", "discussion", "discussion_comment", "fork", "watch", "workflow_run", "pull_request_review", "pull_request_review_comment"}
 
 func (e *examination) triggers(run workflow.Run) {
-	wrongFile := e.file(run)
-	admitted := []string{}
+	if e.file(run) {
+		return
+	}
+	// Where no event is admitted, it is not the event that is refused.
+	if !slices.ContainsFunc(append([]string{"push", "workflow_dispatch", "schedule", "release"}, run.Root.On...), func(event string) bool {
+		admits, _ := e.program.admits(e.sample(run).Started(event))
+		return admits
+	}) {
+		return
+	}
+	var admitted, refused []string
 	for _, event := range run.Root.On {
 		claims := e.sample(run).Started(event)
 		admits, known := e.program.admits(claims)
@@ -122,19 +131,23 @@ func (e *examination) triggers(run workflow.Run) {
 				Problem: fmt.Sprintf("%s: %s starts job %q, strangers cause that event, and the condition admits it.", run.Root.Name, event, run.ID),
 				Remedy:  fmt.Sprintf("Remove %s from \"on\", and add to the condition: assertion.event_name in ['push', 'workflow_dispatch'].", event),
 			})
-		case known && !admits && !wrongFile && event != "workflow_call":
-			e.find(Finding{
-				Check: "W3", Effect: Doubts, Fields: []string{field},
-				Problem: fmt.Sprintf("%s: %s starts job %q too, and the condition refuses that event, so each such run fails at signing in.", run.Root.Name, event, run.ID),
-				Remedy:  fmt.Sprintf("Remove %s from \"on\", or give the job an \"if\" on github.event_name.", event),
-			})
+		case known && !admits && event != "workflow_call":
+			refused = append(refused, event)
 		}
 	}
-	if len(admitted) == 0 && !wrongFile {
+	if len(admitted) == 0 {
 		e.find(Finding{
 			Check: "W3", Effect: Refuses, Functions: e.functionsOf(run), Fields: []string{run.Root.Name + ": on"}, Error: "E7",
 			Problem: fmt.Sprintf("%s is started by %s, and the condition admits none of that.", run.Root.Name, orNothing(run.Root.On)),
 			Remedy:  "Start it by an event that the condition admits, such as push or workflow_dispatch.",
+		})
+		return
+	}
+	for _, event := range refused {
+		e.find(Finding{
+			Check: "W3", Effect: Doubts, Fields: []string{run.Root.Name + ": on"},
+			Problem: fmt.Sprintf("%s: %s starts job %q too, and the condition refuses that event, so each such run fails at signing in.", run.Root.Name, event, run.ID),
+			Remedy:  fmt.Sprintf("Remove %s from \"on\", or give the job an \"if\" on github.event_name.", event),
 		})
 	}
 }
@@ -214,7 +227,7 @@ func (e *examination) environments() []string {
 
 // covered asks whether some job deploys each function.
 func (e *examination) covered() {
-	if len(e.program.readers("environment")) == 0 {
+	if len(e.program.readers("environment")) == 0 || e.found("", "W4") {
 		return
 	}
 	var from []string
