@@ -412,6 +412,23 @@ func TestEachBrokenThing(t *testing.T) {
 	}
 }
 
+func TestEachGoldenAnswerIsOfACase(t *testing.T) {
+	t.Parallel()
+	entries, err := os.ReadDir("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{"valid.txt": true, "explain.txt": true}
+	for _, c := range cases {
+		known[c.name+".txt"] = true
+	}
+	for _, entry := range entries {
+		if !known[entry.Name()] {
+			t.Errorf("testdata/%s is of no case: remove it", entry.Name())
+		}
+	}
+}
+
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)

@@ -248,15 +248,16 @@ func (e *examination) account(run workflow.Run, at int) {
 	where := fmt.Sprintf("%s: job %q, step %d", run.File.Name, run.ID, at+1)
 	functions := e.functionsOf(run)
 	fields := run.Sources(fmt.Sprintf("steps[%d].with.service_account", at), step.Input("service_account"))
-	var known []string
+	var known, own []string
 	for _, name := range sorted(e.WIF.Deployers) {
 		known = append(known, e.WIF.Deployers[name].Email)
 		if slices.Contains(functions, name) {
+			own = append(own, e.WIF.Deployers[name].Email)
 			fields = append(fields, "deployers."+name+".email")
 		}
 	}
 	if len(functions) == 0 {
-		fields = append(fields, "deployers")
+		own, fields = known, append(fields, "deployers")
 	}
 	refuse := func(id, problem, remedy string) {
 		e.find(Finding{Check: "R2", Effect: Refuses, Functions: functions, Fields: fields, Error: id, Problem: problem, Remedy: remedy})
@@ -273,7 +274,7 @@ func (e *examination) account(run workflow.Run, at int) {
 	case !workflow.Known(email) && !slices.ContainsFunc(known, func(k string) bool { return workflow.Fits(email, k) }),
 		workflow.Known(email) && !slices.Contains(known, email):
 		refuse("E12", fmt.Sprintf("%s: Terraform made no deployer %q (Google says \"denied … or it may not exist\").", where, workflow.Shown(email)),
-			fmt.Sprintf("Write one of %s.", orNothing(known)))
+			fmt.Sprintf("Write %s.", orNothing(own)))
 	case len(functions) > 0 && !slices.ContainsFunc(functions, func(name string) bool { return workflow.Fits(email, e.WIF.Deployers[name].Email) }):
 		refuse("E12", fmt.Sprintf("%s runs in environment %q and asks for %s, another function's deployer.", where, workflow.Shown(run.Expand(string(run.Job.Environment))), workflow.Shown(email)),
 			"Let environment and service_account name the same function.")

@@ -22,7 +22,7 @@ var (
 
 // names is what most of a set-up agrees on, so that one field that differs is
 // named, and not all that it differs from.
-type names struct{ project, number, pool, provider string }
+type names struct{ number, pool string }
 
 // provider asks what the token service asks before it looks into a token, and of
 // the token what needs no expression.
@@ -76,7 +76,7 @@ func (e *examination) identity() {
 	}
 	e.names.number = e.agree("the project's number", numbers)
 	e.names.pool = e.agree("the pool's id", pools)
-	e.names.provider = e.agree("the provider's id", providers)
+	e.agree("the provider's id", providers)
 	if number := e.WIF.ProjectNumber; number == e.names.number && !projectNumber.MatchString(number) {
 		e.find(Finding{
 			Check: "P1", Effect: Refuses, Fields: []string{"project_number"}, Error: "E3",

@@ -67,11 +67,11 @@ type Function struct {
 // among all outputs, as `terraform output -json` does.
 func Parse(text []byte) (Config, error) {
 	if len(text) > Most {
-		return Config{}, fmt.Errorf("Terraform's output is longer than %d MiB; pass `terraform output -json wif`", Most>>20)
+		return Config{}, fmt.Errorf("the output of Terraform is longer than %d MiB; pass `terraform output -json wif`", Most>>20)
 	}
 	text = bytes.TrimSpace(text)
 	if len(text) == 0 {
-		return Config{}, errors.New("Terraform's output is empty: run `terraform -chdir=infra output -json wif` after an apply")
+		return Config{}, errors.New("the output of Terraform is empty: run `terraform -chdir=infra output -json wif` after an apply")
 	}
 	var all struct {
 		WIF *struct {
@@ -97,7 +97,7 @@ func Parse(text []byte) (Config, error) {
 func unreadable(err error) error {
 	var kind *json.UnmarshalTypeError
 	if errors.As(err, &kind) {
-		return fmt.Errorf("Terraform's output: %s is a %s, where %s is wanted", kind.Field, kind.Value, kind.Type)
+		return fmt.Errorf("the output of Terraform: %s is a %s, where %s is wanted", kind.Field, kind.Value, kind.Type)
 	}
-	return fmt.Errorf("Terraform's output is not JSON (%w): use `terraform output -json wif`, with -json", err)
+	return fmt.Errorf("the output of Terraform is not JSON (%w): use `terraform output -json wif`, with -json", err)
 }
