@@ -585,8 +585,17 @@ func TestScenarioOfARepositoryByFlags(t *testing.T) {
 		t.Errorf("code %d: %s", code, out)
 	}
 	_, out, _ = r.run("")
-	if !strings.Contains(out, "assumed: the owner's id is 65") {
+	if !strings.Contains(out, "assumed: it is repository 74 of owner 65") {
 		t.Error(out)
+	}
+}
+
+func TestAnotherBranchThanMain(t *testing.T) {
+	t.Parallel()
+	r := newRepository(t)
+	alterCondition("refs/heads/main", "refs/heads/production")(r)
+	if code, out, _ := r.run(""); code != 0 || !strings.Contains(out, "main is refs/heads/production") {
+		t.Errorf("code %d: %s", code, out)
 	}
 }
 

@@ -280,6 +280,8 @@ func (e *examination) aim() {
 	if e.Scenario.Name == "" {
 		e.Scenario, _ = token.Find("push-main")
 	}
+	o := e.origin("")
+	e.assumed = append(e.assumed, fmt.Sprintf("it is repository %s of owner %s, and main is %s; compare: gh api repos/OWNER/NAME --jq '.id, .owner.id'", o.RepositoryID, o.OwnerID, cmp.Or(o.Ref, "refs/heads/main")))
 	for _, name := range e.targets {
 		byName, byID := e.Scenario.Claims(e.origin(name), e.Now)
 		if e.Form != IDs {
@@ -305,11 +307,8 @@ func (e *examination) origin(function string) token.Origin {
 	o.Repository = cmp.Or(o.Repository, name, "octo-repo")
 	o.OwnerID = cmp.Or(o.OwnerID, wanted["repository_owner_id"])
 	o.RepositoryID = cmp.Or(o.RepositoryID, wanted["repository_id"], e.memberID())
-	if e.Token == nil && o.OwnerID == "" {
-		e.assume("the owner's id is 65: -owner-id says another")
-	}
-	if e.Token == nil && o.RepositoryID == "" {
-		e.assume("the repository's id is 74: -repository-id says another")
+	if ref := wanted["ref"]; strings.HasPrefix(ref, "refs/heads/") && !strings.Contains(ref, "*") {
+		o.Ref = cmp.Or(o.Ref, ref)
 	}
 	o.OwnerID, o.RepositoryID = cmp.Or(o.OwnerID, "65"), cmp.Or(o.RepositoryID, "74")
 	o.Issuer = cmp.Or(o.Issuer, token.Issuer)
@@ -331,12 +330,6 @@ func (e *examination) origin(function string) token.Origin {
 	o.Audience = cmp.Or(o.Audience, audience, "https://iam.googleapis.com/"+e.WIF.Provider.Name)
 	o.Workflow = cmp.Or(o.Workflow, e.program.file(), "deploy.yml")
 	return o
-}
-
-func (e *examination) assume(what string) {
-	if !slices.Contains(e.assumed, what) {
-		e.assumed = append(e.assumed, what)
-	}
 }
 
 var idOfMember = regexp.MustCompile(`/(\d+)(?::[^/]*)?$`)

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -16,6 +17,7 @@ type Origin struct {
 	Workflow                 string // the file that was started, such as deploy.yml
 	Called                   string // the file that holds the job, where that is another
 	Audience, Issuer         string
+	Ref                      string // where "main" is, refs/heads/main if empty
 }
 
 // Scenario is a way in which a workflow comes to ask for a token.
@@ -80,8 +82,8 @@ func pullRequest(c *Claims) {
 // with names alone, as repositories from before 15 July 2026 send it, and with
 // ids, as those send it that were made, renamed or transferred since.
 func (s Scenario) Claims(o Origin, now time.Time) (byName, byID Claims) {
-	const main, sha = "refs/heads/main", "9f2c1d7be0a84f35c6d1e2f30415a6b7c8d9e0f1"
-	repository := o.Owner + "/" + o.Repository
+	const sha = "9f2c1d7be0a84f35c6d1e2f30415a6b7c8d9e0f1"
+	main, repository := cmp.Or(o.Ref, "refs/heads/main"), o.Owner+"/"+o.Repository
 	c := Claims{
 		Issuer: o.Issuer, Audience: Audience{o.Audience}, ID: "scenario",
 		IssuedAt: float64(now.Unix()), NotBefore: float64(now.Add(-5 * time.Minute).Unix()), ExpiresAt: float64(now.Add(5 * time.Minute).Unix()),
