@@ -47,7 +47,7 @@ func (e *examination) accounts() {
 		projects = append(projects, said{field, parts[2]})
 	}
 	owners := map[string][]string{}
-	emails, environments, runtimes := map[string]string{}, map[string]string{}, map[string]string{}
+	emails, environments := map[string]string{}, map[string]string{}
 	for _, name := range sorted(e.WIF.Deployers) {
 		d := e.WIF.Deployers[name]
 		check(name, "deployers."+name+".email", d.Email)
@@ -58,7 +58,6 @@ func (e *examination) accounts() {
 		f := e.WIF.Functions[name]
 		check(name, "functions."+name+".runtime_account", f.RuntimeAccount)
 		owners[f.RuntimeAccount] = append(owners[f.RuntimeAccount], "functions."+name+".runtime_account")
-		runtimes[name] = f.RuntimeAccount
 	}
 	for _, email := range sorted(owners) {
 		if len(owners[email]) > 1 && email != "" {
@@ -82,7 +81,6 @@ func (e *examination) accounts() {
 	}
 	e.conventions("deployers.%s.email", emails)
 	e.conventions("deployers.%s.environment", environments)
-	e.conventions("functions.%s.runtime_account", runtimes)
 }
 
 func (e *examination) conventions(field string, values map[string]string) {

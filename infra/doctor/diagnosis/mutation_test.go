@@ -253,6 +253,20 @@ func TestValidSetupIsAdmitted(t *testing.T) {
 	}
 }
 
+// A pipeline of another kind, such as that of migrations, runs as an account that
+// is not named like the functions' ones.
+func TestAnAccountMayBeNamedOtherwise(t *testing.T) {
+	t.Parallel()
+	const email = "frontend@acme-dash-prod.iam.gserviceaccount.com"
+	setup := valid(t)
+	web := setup.WIF.Functions["web"]
+	web.RuntimeAccount, setup.WIF.Deployers["web"].ActsAs[0] = email, email
+	setup.WIF.Functions["web"] = web
+	if report := diagnosis.Examine(setup); report.Verdict != diagnosis.Admitted {
+		t.Errorf("%s with %+v", report.Verdict, report.Findings)
+	}
+}
+
 func TestEveryChangeIsNamedAndNothingElse(t *testing.T) {
 	t.Parallel()
 	_, all := changed(t, valid(t), nil)
