@@ -16,7 +16,9 @@ var (
 	changes   = tests{"the changes of a password", "./functions/auth", "^(TestPasswordChangeWhileTheAccountChanges|TestPasswordChangesAtOnce|TestCallsWantALivingSession)$", false}
 	timing    = tests{"the time of refusals", "./functions/auth", "^TestTimeTellsNothingOfAccounts$", false}
 	tokens    = tests{"the tokens", "./shared/identity", "^(TestAccessToken|TestRefreshToken|TestIssuers|TestKeys|TestSmallOrder|TestCookieInput|TestGrant|TestClearCookie|TestSigner)", false}
-	limits    = tests{"the limits", "./shared/ratelimit", ".", false}
+	limits    = tests{"the limits", "./shared/ratelimit", "^Test(Al|An|At|[B-LO-Z]|NothingOf)", true}
+	memories  = tests{"what an instance holds", "./shared/ratelimit", "^TestMemory", false}
+	attempts  = tests{"the attempts", "./functions/auth", "^Test(Attempts|Device|Registrations|FailedSignIns)", false}
 	door      = tests{"the front door", "./functions/web/door", ".", true}
 	frames    = tests{"the frame", "./shared/httpapi", ".", false}
 	doctor    = tests{"the doctor's changes", "./infra/doctor/diagnosis", "^Test", false}
@@ -182,12 +184,23 @@ var otherMutants = []mutant{
 	one("shared/ratelimit/route.go", "answers tell of a device's limits", "d.Refused.By != Account && d.Refused.By != Device", "d.Refused.By != Account", limits),
 	one("shared/ratelimit/route.go", "a device fails for its account", "		a.key.ID = s.Device\n", "", limits),
 	one("shared/ratelimit/route.go", "neighbours lock a known device out", "s.Device != uuid.Nil && k.Policy.By == Network", "false", limits),
-	one("shared/ratelimit/route.go", "requests that are no good cost nothing", "if !call.decided {", "if false {", limits),
+	one("shared/ratelimit/route.go", "requests that are no good cost nothing", "		if call.decided {\n			return nil", "		if true {\n			return nil", limits),
 	one("shared/ratelimit/route.go", "every success asks Redis twice", "	if a.failed {", "	if true {", limits),
-	one("shared/ratelimit/local.go", "refusals fill the memory", "len(l.refused) < most {", "true {", limits),
-	one("shared/ratelimit/local.go", "refusals are kept for ever", "delete(l.refused, k)\n		}\n	}\n	for k, f", "_ = k\n		}\n	}\n	for k, f", limits),
+	one("shared/ratelimit/local.go", "refusals fill the memory", "len(l.refused) < most {", "true {", memories),
+	one("shared/ratelimit/local.go", "refusals are kept for ever", "delete(l.refused, k)\n		}\n	}\n	for k, f", "_ = k\n		}\n	}\n	for k, f", memories),
 	one("shared/ratelimit/local.go", "those who try at once are all let in, alone", "			f.until = now.Add(wait)\n		}\n		l.failed[*account] = f", "		}\n		l.failed[*account] = f", limits),
 	one("shared/ratelimit/take.lua", "those who try at once are all let in", "failures > 0 and over >= 0", "false", limits),
+	one("shared/ratelimit/local.go", "strangers who have no place are refused", "		if l.place(k) != k {\n			continue\n		}\n", "", memories),
+	one("shared/ratelimit/local.go", "all limits stand where the first does", "microseconds(until[i])", "microseconds(until[0]+0*int64(i))", limits),
+	one("shared/ratelimit/local.go", "a refusal is known to be the last", "emission*time.Duration(burst-1))\n", "emission*time.Duration(burst))\n", limits),
+	one("shared/ratelimit/take.lua", "failures are forgotten with an attempt", "'KEEPTTL'", "'PX', 900000", limits),
+	one("shared/ratelimit/take.lua", "an attempt without an outcome locks its owner out", "math.min(tonumber(ARGV[2 * last + 4]), ", "math.min(tonumber(ARGV[2 * last + 1]), ", limits),
+	one("shared/ratelimit/route.go", "a network that is used up frees its addresses", "!d.Allowed && d.Refused.By == Network {", "false && d.Allowed {", limits),
+	one("shared/ratelimit/route.go", "a device is known where it does not count", "	if !c.knowsDevices() {\n		s.Device = uuid.Nil\n	}\n", "", attempts),
+	one("functions/auth/login.go", "a stranger's failures are a device's", "if attempt, _, err = a.admit", "if _, _, err = a.admit", attempts),
+	one("functions/auth/login.go", "a password that was is a device's all the same", "device.Epoch != account.epoch && ", "false && ", attempts),
+	one("shared/identity/device.go", "of many devices one counts", "if len(in.devices) != 1 {", "if len(in.devices) == 0 {", attempts),
+	one("shared/identity/device.go", "rotating the keys makes devices strangers", "for i, k := range keys.order {", "for i, k := range keys.order[:1] {", attempts),
 	one("shared/ratelimit/limiter.go", "a request waits for Redis twice", "	if alone {\n		return\n	}\n	answer", "	answer", limits),
 	one("shared/ratelimit/local.go", "failures cost nothing", "if over := failures - Backoff.Free; over >= 0 {", "if over := failures - Backoff.Free; over > 1e6 {", limits),
 	one("shared/httpapi/client.go", "a client says who it is", "entries[len(entries)-p.Hops]", "entries[0]", frames),

@@ -383,10 +383,6 @@ func TestRedisGoesAwayAndComesBack(t *testing.T) {
 		// Its rest is over: one request finds out that Redis is still away.
 		l.Take(t.Context(), nil, key(open, 2))
 		time.Sleep(6 * time.Second)
-		// One who leaves while it is tried does not keep it away for good.
-		gone, cancel := context.WithCancel(t.Context())
-		cancel()
-		l.Take(gone, nil, key(open, 2))
 		down.Store(false)
 		l.Take(t.Context(), nil, key(open, 3))
 		if !fake.Exists(key(open, 3).RedisName()) {
@@ -402,11 +398,38 @@ func TestRedisGoesAwayAndComesBack(t *testing.T) {
 	}
 }
 
-// A caller who leaves says nothing about Redis.
+// What Redis said of each limit is what an instance goes on with.
+func TestEachLimitGoesOnFromWhereItStood(t *testing.T) {
+	t.Parallel()
+	fake := miniredis.RunT(t)
+	client, c := serving(t, "redis://"+fake.Addr()), newClock()
+	l, other := ratelimit.New(client, 1, c.now, discard), ratelimit.New(client, 1, c.now, discard)
+	few, many := policy("few", 3, time.Hour), policy("many", 9, time.Hour)
+	for range 2 {
+		other.Take(t.Context(), nil, key(many, 1), key(few, 1))
+	}
+	other.Take(t.Context(), nil, key(many, 1))
+	l.Take(t.Context(), nil, key(many, 1), key(few, 1)) // few: none left; many: 5
+	l.Take(t.Context(), nil, key(few, 2))
+	for range 2 {
+		other.Take(t.Context(), nil, key(few, 2))
+	}
+	wantRefused(t, "by Redis", l.Take(t.Context(), nil, key(few, 2)), few, 20*time.Minute)
+	fake.Close()
+	c.move(19 * time.Minute)
+	wantRefused(t, "few", l.Take(t.Context(), nil, key(few, 1)), few, time.Minute)
+	wantRefused(t, "few, of which a refusal told", l.Take(t.Context(), nil, key(few, 2)), few, time.Minute)
+	c.move(time.Minute)
+	wantAllowed(t, "few, when one is restored", l.Take(t.Context(), nil, key(few, 2)), 0, time.Hour)
+	wantRefused(t, "and no more", l.Take(t.Context(), nil, key(few, 2)), few, 20*time.Minute)
+	wantAllowed(t, "many", l.Take(t.Context(), nil, key(many, 1)), 7, 13*time.Minute+20*time.Second)
+}
+
+// A caller who leaves says nothing about Redis, and is counted there.
 func TestCallersWhoLeave(t *testing.T) {
 	t.Parallel()
-	log, c := &lines{}, newClock()
-	l := ratelimit.New(connect(t, redistest.URL(t)), 1, c.now, log.logger())
+	log, c, client := &lines{}, newClock(), connect(t, redistest.URL(t))
+	l := ratelimit.New(client, 1, c.now, log.logger())
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	p, n := policy("left", 3, time.Hour), 0
@@ -414,6 +437,9 @@ func TestCallersWhoLeave(t *testing.T) {
 		if l.Take(gone, nil, key(p, 1)).Allowed {
 			n++
 		}
+	}
+	if d := ratelimit.New(client, 1, c.now, discard).Take(t.Context(), nil, key(p, 1)); d.Allowed {
+		t.Errorf("another instance knows nothing of them: %+v", d)
 	}
 	if said := log.said(); n != 3 || len(said) != 0 {
 		t.Errorf("%d admitted, the log says %q", n, said)
