@@ -60,7 +60,7 @@ locals {
         title       = "The dashboard is away"
         section     = "The dashboard is away"
         text        = "https://${local.public_host}${try(module.manifest.health_path, "")} was asked from several continents and did not answer 200."
-        filter      = "metric.type = \"monitoring.googleapis.com/uptime_check/check_passed\" AND resource.type = \"uptime_url\" AND metric.labels.check_id = \"${try(google_monitoring_uptime_check_config.health[0].uptime_check_id, "")}\""
+        filter      = "metric.type = \"monitoring.googleapis.com/uptime_check/check_passed\" AND resource.type = \"uptime_url\" AND metric.labels.check_id = \"${try(google_monitoring_uptime_check_config.front_door[0].uptime_check_id, "")}\""
         denominator = null
         aligner     = "ALIGN_NEXT_OLDER"
         reducer     = "REDUCE_COUNT_FALSE"
@@ -153,7 +153,7 @@ resource "google_monitoring_alert_policy" "schedule" {
 }
 
 # Asked from outside, all the way through to PostgreSQL and Redis.
-resource "google_monitoring_uptime_check_config" "health" {
+resource "google_monitoring_uptime_check_config" "front_door" {
   count = module.manifest.health_path == null ? 0 : 1
 
   display_name     = "DevOps Dashboard: ${module.manifest.health_path}"

@@ -161,8 +161,8 @@ run "gateway" {
   }
   assert {
     condition = (
-      google_monitoring_uptime_check_config.health[0].monitored_resource[0].labels == tomap({ project_id = "acme-dash", host = "web-123456789012.europe-west1.run.app" }) &&
-      google_monitoring_uptime_check_config.health[0].http_check[0].path == "/api/health" && google_monitoring_uptime_check_config.health[0].http_check[0].use_ssl
+      google_monitoring_uptime_check_config.front_door[0].monitored_resource[0].labels == tomap({ project_id = "acme-dash", host = "web-123456789012.europe-west1.run.app" }) &&
+      google_monitoring_uptime_check_config.front_door[0].http_check[0].path == "/api/health" && google_monitoring_uptime_check_config.front_door[0].http_check[0].use_ssl
     )
     error_message = "The health is asked for where browsers come in."
   }
@@ -259,7 +259,7 @@ run "load_balancer" {
     error_message = "HTTPS, and HTTP to it."
   }
   assert {
-    condition     = google_monitoring_uptime_check_config.health[0].monitored_resource[0].labels.host == "dash.acme.example" && output.url == "https://dash.acme.example"
+    condition     = google_monitoring_uptime_check_config.front_door[0].monitored_resource[0].labels.host == "dash.acme.example" && output.url == "https://dash.acme.example"
     error_message = "The dashboard is at the domain."
   }
 }
