@@ -380,7 +380,7 @@ variable "budget" {
 # The rest.
 
 variable "deletion_protection" {
-  description = "Whether services, the job and the database refuse to be deleted. Turn it off, apply, and destroy, to remove the installation."
+  description = "Whether services, secrets, the job and the database refuse to be deleted. To remove a function, or all, turn it off and apply first."
   type        = bool
   default     = true
 }

@@ -18,6 +18,7 @@ var (
 	tokens    = tests{"the tokens", "./shared/identity", "^(TestAccessToken|TestRefreshToken|TestIssuers|TestKeys|TestSmallOrder|TestCookieInput|TestGrant|TestClearCookie|TestSigner)", false}
 	limits    = tests{"the limits", "./shared/ratelimit", ".", false}
 	frames    = tests{"the frame", "./shared/httpapi", ".", false}
+	migrating = tests{"the migrate job", "./migrations/migrate", "^TestTheAddressMayBeASecret$", false}
 	faults    = tests{"the faults of a database", "./shared/postgres", "^(TestFault|TestRefusedLogin|TestEachBrokenStep)", false}
 )
 
@@ -144,6 +145,8 @@ var otherMutants = []mutant{
 	one("shared/ratelimit/ratelimit.go", "without Redis each instance allows all", "return 2 * emission, burst / 2", "return emission, burst", limits),
 	one("shared/ratelimit/route.go", "answers tell of an account's limits", " && d.Refused.By != Account && d.Refused.By != Device", "", limits),
 	one("shared/ratelimit/local.go", "failures cost nothing", "if over := f.count - Backoff.Free; over >= 0 {", "if over := f.count - Backoff.Free; over > 1e6 {", limits),
+	one("migrations/migrate/migrate.go", "a job that cannot read its address has succeeded", "errors.Unwrap(err))\n\t\treturn 1", "errors.Unwrap(err))\n\t\treturn 0", migrating),
+	one("migrations/migrate/migrate.go", "a job's address is no secret", "Secret: true, Optional: true, Doc: \"the database", "Optional: true, Doc: \"the database", migrating),
 	one("shared/httpapi/client.go", "a client says who it is", "entries[len(entries)-p.Hops]", "entries[0]", frames),
 	one("shared/httpapi/origin.go", "a page of another site writes", "|| near && o.isOwn(r, origins[0])", "|| near || o.isOwn(r, origins[0])", frames),
 	one("shared/httpapi/origin.go", "a page that names no origin writes", "		return near\n", "		return near || true\n", frames),

@@ -42,6 +42,10 @@ run "pipelines" {
     error_message = "A deployer acts as its own function's account and the one that builds."
   }
   assert {
+    condition     = length(google_service_account_iam_member.impersonation) == 3 * (length(jsondecode(file("functions.json")).functions) + 1)
+    error_message = "And nobody else is given anything on an account."
+  }
+  assert {
     condition     = toset([for i in google_service_account_iam_member.impersonation : i.role]) == toset(["roles/iam.serviceAccountUser", "roles/iam.workloadIdentityUser"])
     error_message = "No other role is given on an account, such as one that makes tokens."
   }
