@@ -23,7 +23,7 @@ resource "terraform_data" "invariants" {
       error_message = "Nobody reads ${join(", ", setsubtract(keys(var.secret_versions), keys(module.manifest.secrets)))}. The secrets of this installation are ${join(", ", keys(module.manifest.secrets))}."
     }
     precondition {
-      condition     = module.manifest.connections > 0 && can(regex("^[0-9]+$", var.project_number)) && can(regex("^[0-9]+$", var.github_repository_id))
+      condition     = can(regex("^[0-9]+$", var.project_number)) && can(regex("^[0-9]+$", var.github_repository_id))
       error_message = "Workload Identity Federation is told names where it knows numbers."
     }
   }

@@ -8,10 +8,6 @@ resource "upstash_redis_database" "this" {
   primary_region = var.redis.primary_region
   tls            = true
   eviction       = false
-
-  lifecycle {
-    prevent_destroy = false
-  }
 }
 
 locals {

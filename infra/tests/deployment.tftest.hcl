@@ -209,6 +209,10 @@ run "load_balancer" {
     error_message = "The scheduler's functions are called by their schedules."
   }
   assert {
+    condition     = !strcontains(jsonencode(values(google_cloud_run_v2_service_iam_member.invoker)[*].member), "serviceAccount:fn-")
+    error_message = "No function calls another."
+  }
+  assert {
     condition = alltrue([for name, s in google_cloud_run_v2_service.function : (
       (contains([for e in s.template[0].containers[0].env : "${e.name}=${e.value}"], "TRUSTED_PROXIES=2") == (name != "rollup")) &&
       contains([for e in s.template[0].containers[0].env : "${e.name}=${e.value}"], "PUBLIC_ORIGIN=https://dash.acme.example") &&

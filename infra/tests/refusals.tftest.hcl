@@ -1,6 +1,6 @@
 # What is not right is refused at the plan, each with a sentence that says what to
-# do (variables.tf). Each run spoils each variable in another way, or several values that do not go
-# together.
+# do (variables.tf). A round spoils every variable in one of the ways that it can be
+# wrong; the comment beside it says which.
 
 mock_provider "google" {
   mock_data "google_project" {
