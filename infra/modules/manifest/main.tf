@@ -91,7 +91,7 @@ locals {
 # Routes, as a load balancer knows them: a path in full, or with one segment for each
 # wildcard. Methods are the function's to judge.
 locals {
-  paths = { for name in local.served : name => sort(distinct([for r in local.declared[name].routes : replace(replace(r.path, "{$}", ""), "/\\{[^}]+\\}/", "*") if r.access != "scheduler"])) }
+  paths = { for name in local.served : name => sort(distinct([for r in local.declared[name].routes : replace(replace(r.path, "{$}", ""), "/\\{[^}]+\\}/", "*")])) }
   homes = transpose(local.paths)
   schedules = merge([for name, f in local.declared : { for s in f.schedules : "${name}-${s.name}" => {
     function = name
