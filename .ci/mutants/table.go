@@ -17,6 +17,7 @@ var (
 	timing    = tests{"the time of refusals", "./functions/auth", "^TestTimeTellsNothingOfAccounts$", false}
 	tokens    = tests{"the tokens", "./shared/identity", "^(TestAccessToken|TestRefreshToken|TestIssuers|TestKeys|TestSmallOrder|TestCookieInput|TestGrant|TestClearCookie|TestSigner)", false}
 	limits    = tests{"the limits", "./shared/ratelimit", ".", false}
+	door      = tests{"the front door", "./functions/web/door", ".", true}
 	frames    = tests{"the frame", "./shared/httpapi", ".", false}
 	migrating = tests{"the migrate job", "./migrations/migrate", "^TestTheAddressMayBeASecret$", false}
 	faults    = tests{"the faults of a database", "./shared/postgres", "^(TestFault|TestRefusedLogin|TestEachBrokenStep)", false}
@@ -33,6 +34,9 @@ const (
 	cookieFile   = "shared/identity/cookie.go"
 	objectFile   = "shared/identity/object.go"
 	pruneFile    = "functions/rollup/sessions.go"
+
+	calleeFile    = "functions/web/door/callee.go"
+	doorTokenFile = "functions/web/door/token.go"
 )
 
 // one is a mutant of one edit.
@@ -40,7 +44,7 @@ func one(file, why, from, to string, by tests) mutant {
 	return mutant{why: why, file: file, edits: []edit{{from, to}}, tests: by}
 }
 
-var mutants = slices.Concat(refreshMutants, authMutants, identityMutants, otherMutants)
+var mutants = slices.Concat(refreshMutants, authMutants, identityMutants, otherMutants, doorMutants)
 
 // refreshMutants break the statement that rotates, and what is said of its
 // verdict. A parameter that a mutant has no use for is kept, or PostgreSQL would
@@ -136,6 +140,34 @@ var identityMutants = []mutant{
 	one(cookieFile, "the cookie outlives its session", "int(keep/time.Second)", "int(keep/time.Second)+1", model),
 }
 
+// doorMutants break what the front door keeps apart.
+var doorMutants = []mutant{
+	one(calleeFile, "a client speaks for proxies", "\tstrip(h)\n", "", door),
+	one("functions/web/door/header.go", "a client speaks for those of one prefix", "strings.HasPrefix(named, prefix)", "named == prefix", door),
+	one("functions/web/door/header.go", "a POST is made twice", "\"Idempotency-Key\", \"X-Idempotency-Key\",", "", door),
+	one(calleeFile, "every function gets every cookie", "\thttpapi.KeepCookies(h, c.Cookies)\n", "", door),
+	one("functions/web/door/header.go", "every function sets every cookie", "return !slices.Contains(cookies, strings.TrimSpace(name))", "return name == \"\" && cookies == nil", door),
+	one(calleeFile, "a refusal of Cloud Run ends a session", "res.Header.Get(\"X-Request-Id\") == \"\" || ", "", door),
+	one(calleeFile, "a slow function is waited for", "\t\tdefault:\n\t\t\thttpapi.WriteProblem(w, r, c.away(fmt.Errorf(\"%d requests to it are under way\", cap(c.slots))))\n\t\t\treturn\n", "", door),
+	one(calleeFile, "requests leave no room behind", "defer func() { <-c.slots }()", "defer func() {}()", door),
+	one(calleeFile, "a body has any size", "http.MaxBytesReader(w, r.Body, limit)", "http.MaxBytesReader(w, r.Body, limit<<10)", door),
+	one(calleeFile, "a body goes on that nobody reads", "if limit == 0 {", "if limit < 0 {", door),
+	one(calleeFile, "a stream is kept back", "FlushInterval: -1,", "FlushInterval: time.Hour,", door),
+	one(calleeFile, "being late passes for being broken", "errors.Is(ctx.Err(), context.DeadlineExceeded)", "errors.Is(err, io.EOF)", door),
+	one("functions/web/door/served.go", "everybody calls what the scheduler calls", "return r.Access != \"scheduler\"", "return r.Access != \"\"", door),
+	one("functions/web/door/reply.go", "headers stand there twice", "\t\th[name] = values\n", "\t\th[name] = append(h[name], values...)\n", door),
+	one("functions/web/door/reply.go", "a hint takes the headers away", "\t\tmaps.Copy(h, prepared)\n", "\t\t_ = prepared\n", door),
+	one("functions/web/door/urls.go", "a token goes out in the clear", "scheme == \"http\" && !httpapi.IsLoopback(host)", "scheme == \"http\" && host == \"\"", door),
+	one(doorTokenFile, "an old token serves", "now.Before(h.expires.Add(-margin)), ", "now.Before(h.expires), ", door),
+	one(doorTokenFile, "a token is renewed when it has ended", "due := expires.Add(-early)", "due := expires", door),
+	one(doorTokenFile, "who has a token waits for the next", "\tif serves {\n\t\treturn h.token, nil\n\t}\n\tselect", "\tselect", door),
+	one(doorTokenFile, "an outage is asked about at each request", "h.renewal = now.Add(pause)", "h.renewal = now", door),
+	one("shared/httpapi/relay.go", "anybody is taken for the door", "if http.CanonicalHeaderKey(p.Header) != ClientHeader {", "if false {", frames),
+	one("shared/httpapi/relay.go", "anything is taken for an id", "isHex(id, 2*requestIDBytes)", "id != \"\"", frames),
+	one("shared/httpapi/cookies.go", "a cookie passes for another", "slices.Contains(names, textproto.TrimString(name))", "slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(name, n) })", frames),
+	one("shared/httpapi/httpapi.go", "a function sees what it does not declare", "\tif a.Cookies != nil {\n", "\tif false {\n", frames),
+}
+
 // otherMutants break what sessions stand on.
 var otherMutants = []mutant{
 	one("shared/postgres/postgres.go", "a database that cannot be reached is a defect", "if errors.As(err, &connect) {", "if errors.As(err, &connect) && connect == nil {", faults),
@@ -143,8 +175,18 @@ var otherMutants = []mutant{
 	one(pruneFile, "a session that lives is pruned", "expires_at < now() - interval '1 day'", "expires_at < now() + interval '6 days'", model),
 	one(pruneFile, "a session that ended is forgotten too early", "revoked_at < now() - interval '8 days'", "revoked_at < now() - interval '1 day'", model),
 	one("shared/ratelimit/ratelimit.go", "without Redis each instance allows all", "return 2 * emission, burst / 2", "return emission, burst", limits),
-	one("shared/ratelimit/route.go", "answers tell of an account's limits", " && d.Refused.By != Account && d.Refused.By != Device", "", limits),
-	one("shared/ratelimit/local.go", "failures cost nothing", "if over := f.count - Backoff.Free; over >= 0 {", "if over := f.count - Backoff.Free; over > 1e6 {", limits),
+	one("shared/ratelimit/route.go", "answers tell of an account's limits", "d.Refused.By != Account && d.Refused.By != Device", "d.Refused.By != Device", limits),
+	one("shared/ratelimit/route.go", "answers tell of a device's limits", "d.Refused.By != Account && d.Refused.By != Device", "d.Refused.By != Account", limits),
+	one("shared/ratelimit/route.go", "a device fails for its account", "		a.key.ID = s.Device\n", "", limits),
+	one("shared/ratelimit/route.go", "neighbours lock a known device out", "s.Device != uuid.Nil && k.Policy.By == Network", "false", limits),
+	one("shared/ratelimit/route.go", "requests that are no good cost nothing", "if !call.decided {", "if false {", limits),
+	one("shared/ratelimit/route.go", "every success asks Redis twice", "	if a.failed {", "	if true {", limits),
+	one("shared/ratelimit/local.go", "refusals fill the memory", "len(l.refused) < most {", "true {", limits),
+	one("shared/ratelimit/local.go", "refusals are kept for ever", "delete(l.refused, k)\n		}\n	}\n	for k, f", "_ = k\n		}\n	}\n	for k, f", limits),
+	one("shared/ratelimit/local.go", "those who try at once are all let in, alone", "			f.until = now.Add(wait)\n		}\n		l.failed[*account] = f", "		}\n		l.failed[*account] = f", limits),
+	one("shared/ratelimit/take.lua", "those who try at once are all let in", "failures > 0 and over >= 0", "false", limits),
+	one("shared/ratelimit/limiter.go", "a request waits for Redis twice", "	if alone {\n		return\n	}\n	answer", "	answer", limits),
+	one("shared/ratelimit/local.go", "failures cost nothing", "if over := failures - Backoff.Free; over >= 0 {", "if over := failures - Backoff.Free; over > 1e6 {", limits),
 	one("migrations/migrate/migrate.go", "a job that cannot read its address has succeeded", "errors.Unwrap(err))\n\t\treturn 1", "errors.Unwrap(err))\n\t\treturn 0", migrating),
 	one("migrations/migrate/migrate.go", "a job's address is no secret", "Secret: true, Optional: true, Doc: \"the database", "Optional: true, Doc: \"the database", migrating),
 	one("shared/httpapi/client.go", "a client says who it is", "entries[len(entries)-p.Hops]", "entries[0]", frames),

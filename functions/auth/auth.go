@@ -19,9 +19,10 @@ import (
 
 // Function is the auth function.
 var Function = function.Function{
-	Name:  "auth",
-	Doc:   "keeps accounts and signs people in and out.",
-	Needs: []function.Need{postgres.Need, redis.Need, ratelimit.Need, identity.VerifyNeed, identity.SignNeed},
+	Name:    "auth",
+	Doc:     "keeps accounts and signs people in and out.",
+	Needs:   []function.Need{postgres.Need, redis.Need, ratelimit.Need, identity.VerifyNeed, identity.SignNeed},
+	Cookies: []string{httpapi.RefreshCookie, identity.DeviceCookie},
 	Tables: []function.Grant{
 		{Table: "users", Owner: true,
 			Select: "id, email, email_key, name, password_hash, session_epoch, disabled_at",
@@ -51,7 +52,7 @@ var Function = function.Function{
 			Tags: []string{"auth"}, Summary: "Open an account",
 			Description: "Makes an account and its first team, and signs in: the answer holds an access token and sets the session cookie.",
 			Errors:      []int{http.StatusConflict, http.StatusServiceUnavailable},
-		}, &registerAddress, &registerDay, &registerAccount), a.register)
+		}, &registerAddress, &registerDay, &registerNetwork, &registerAccount), a.register)
 		huma.Register(api, ratelimit.On(huma.Operation{
 			OperationID: "login", Method: http.MethodPost, Path: "/api/auth/login", Security: httpapi.Public,
 			Tags: []string{"auth"}, Summary: "Sign in",
@@ -147,11 +148,15 @@ func (a *accounts) grant(ctx context.Context, session identity.Session, user Pro
 	if err != nil {
 		return nil, err
 	}
-	account, err := a.pseudonym(ctx, user.Email)
+	email, err := parseAddress(user.Email)
 	if err != nil {
 		return nil, err
 	}
-	device, err := a.signer.KnowDevice(ctx, account, a.now())
+	names, err := a.pseudonyms(ctx, email)
+	if err != nil {
+		return nil, err
+	}
+	device, err := a.signer.KnowDevice(ctx, names[0], session.Epoch, a.now())
 	if err != nil {
 		return nil, err
 	}

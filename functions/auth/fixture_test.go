@@ -50,6 +50,7 @@ func open(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{settings: identitytest.Settings(t), now: time.Now}
 	f.settings["REDIS_URL"] = redistest.URL(t)
+	f.settings["RATE_LIMIT_PATIENCE"] = "20s" // as long as a busy machine may take
 	owner := pgtest.URL(t)
 	f.settings["DATABASE_URL"] = pgtest.As(t, owner, "auth")
 	db, err := pgxpool.New(t.Context(), owner)

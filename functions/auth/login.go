@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/devops-dashboard/dashboard/shared/fault"
@@ -34,7 +35,7 @@ func (a *accounts) login(ctx context.Context, in *loginInput) (*signedInOutput, 
 	if err := wrong.err(); err != nil {
 		return nil, err
 	}
-	attempt, err := a.admit(ctx, email, in.CookieInput)
+	attempt, device, err := a.admit(ctx, email, in.CookieInput)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +44,18 @@ func (a *accounts) login(ctx context.Context, in *loginInput) (*signedInOutput, 
 		return nil, err
 	}
 	for range loginTries {
-		account, err := a.proved(ctx, email, in.Body.Password)
+		account, err := findAccount(ctx, a.db, email)
+		if err != nil {
+			return nil, err
+		}
+		if device.Epoch != account.epoch && device.ID != uuid.Nil {
+			// Who knew an older password has no attempts at the new one.
+			device = identity.Device{}
+			if attempt, _, err = a.admit(ctx, email, identity.CookieInput{}); err != nil {
+				return nil, err
+			}
+		}
+		account, err = a.proved(ctx, account, in.Body.Password)
 		if errors.Is(err, errWrongCredentials) {
 			attempt.Failed(ctx)
 		}
@@ -70,14 +82,10 @@ var errAccountChanging = &fault.Error{
 
 var errWrongCredentials = fault.New(fault.Unauthenticated, "wrong_credentials", "The e-mail address or the password is wrong.")
 
-// proved returns the account whose password it is. For an unknown or disabled
+// proved returns the account if it is its password. For an unknown or disabled
 // account it does the same work and gives the same answer as for a wrong
 // password, so that nobody learns which addresses have accounts.
-func (a *accounts) proved(ctx context.Context, email address, password string) (account, error) {
-	found, err := findAccount(ctx, a.db, email)
-	if err != nil {
-		return account{}, err
-	}
+func (a *accounts) proved(ctx context.Context, found account, password string) (account, error) {
 	stored := found.hash
 	if !found.exists() {
 		stored = dummyHash()

@@ -44,7 +44,7 @@ func (a *accounts) register(ctx context.Context, in *registerInput) (*signedInOu
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.admit(ctx, account.email, in.CookieInput); err != nil {
+	if _, _, err := a.admit(ctx, account.email, in.CookieInput); err != nil {
 		return nil, err
 	}
 	opening, err := a.opening(ctx, in.CookieInput, in.UserAgent)

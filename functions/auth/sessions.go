@@ -25,7 +25,7 @@ const openSession = `c AS MATERIALIZED (
 ), s AS (
   INSERT INTO sessions (user_id, epoch, issued_at, expires_at, absolute_expires_at, user_agent)
   SELECT u.id, u.session_epoch, c.ts, c.ts + $1::interval, c.ts + $2::interval, $3 FROM u, c
-  RETURNING id, user_id, gen, jti, issued_at, expires_at, absolute_expires_at
+  RETURNING id, user_id, gen, jti, issued_at, expires_at, absolute_expires_at, epoch
 ), old AS (
   UPDATE sessions SET revoked_at = s.issued_at, revoke_reason = 'replaced'
     FROM s WHERE sessions.id = ANY($4::text[]::uuid[]) AND sessions.revoked_at IS NULL
@@ -36,10 +36,10 @@ func (o opening) args() []any {
 }
 
 // sessionColumns are scanned by scanSession.
-const sessionColumns = `s.id, s.user_id, s.gen, s.jti, s.issued_at, s.expires_at, s.absolute_expires_at, s.issued_at`
+const sessionColumns = `s.id, s.user_id, s.gen, s.jti, s.issued_at, s.expires_at, s.absolute_expires_at, s.issued_at, s.epoch`
 
 func scanSession(s *identity.Session) []any {
-	return []any{&s.ID, &s.User, &s.Generation, &s.Token, &s.IssuedAt, &s.ExpiresAt, &s.AbsoluteExpiresAt, &s.Now}
+	return []any{&s.ID, &s.User, &s.Generation, &s.Token, &s.IssuedAt, &s.ExpiresAt, &s.AbsoluteExpiresAt, &s.Now, &s.Epoch}
 }
 
 // signIn opens a session for an account whose password was proved. There is no

@@ -17,6 +17,7 @@ type account struct {
 	id       uuid.UUID
 	hash     string
 	disabled bool
+	epoch    int64
 }
 
 func (a account) exists() bool { return a.id != uuid.Nil }
@@ -35,8 +36,8 @@ func (a account) whyRefused(passwordFits bool) string {
 // findAccount returns the account of an address, or one that does not exist.
 func findAccount(ctx context.Context, db postgres.DB, email address) (account, error) {
 	var a account
-	err := db.QueryRow(ctx, `SELECT id, password_hash, disabled_at IS NOT NULL FROM users WHERE email_key = $1`, email.key).
-		Scan(&a.id, &a.hash, &a.disabled)
+	err := db.QueryRow(ctx, `SELECT id, password_hash, disabled_at IS NOT NULL, session_epoch FROM users WHERE email_key = $1`, email.key).
+		Scan(&a.id, &a.hash, &a.disabled, &a.epoch)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return account{}, nil
 	}

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
+
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
 	"github.com/devops-dashboard/dashboard/shared/postgres"
 	"github.com/devops-dashboard/dashboard/shared/redis"
@@ -29,7 +31,14 @@ func probes(db *postgres.Database, cache *redis.Database) []*probe {
 			if err != nil {
 				return err
 			}
-			return client.Ping(ctx).Err()
+			// A write too, as every limit makes: one that is full or a replica answers a
+			// PING all the same.
+			_, err = client.Pipelined(ctx, func(both goredis.Pipeliner) error {
+				both.Ping(ctx)
+				both.Set(ctx, "limit:health", 1, time.Second)
+				return nil
+			})
+			return err
 		}},
 	}
 }

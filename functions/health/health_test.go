@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
@@ -165,6 +166,19 @@ func TestHealthSaysHowEachDependencyIs(t *testing.T) {
 		}
 	}
 	redis := func(t *testing.T) string { return "redis://" + miniredis.RunT(t).Addr() }
+	// saying is a Redis that answers every write with an error.
+	saying := func(answer string) func(t *testing.T) string {
+		return func(t *testing.T) string {
+			fake := miniredis.RunT(t)
+			fake.Server().SetPreHook(func(c *server.Peer, cmd string, _ ...string) bool {
+				if cmd == "SET" {
+					c.WriteError(answer)
+				}
+				return cmd == "SET"
+			})
+			return "redis://" + fake.Addr()
+		}
+	}
 	for name, test := range map[string]struct {
 		postgres, redis func(*testing.T) string
 		failed          map[string]string // output by check
@@ -189,8 +203,10 @@ func TestHealthSaysHowEachDependencyIs(t *testing.T) {
 			change(t, url, "ALTER TABLE goose_db_version RENAME COLUMN version_id TO v")
 			return pgtest.As(t, url, "health")
 		}, redis, map[string]string{"schema": "not reachable"}},
-		"redis refuses": {postgres, func(t *testing.T) string { return "redis://" + closed(t) }, map[string]string{"redis": "not reachable"}},
-		"redis hangs":   {postgres, func(t *testing.T) string { return "redis://" + dig(t).address() }, map[string]string{"redis": "no answer in time"}},
+		"redis refuses":      {postgres, func(t *testing.T) string { return "redis://" + closed(t) }, map[string]string{"redis": "not reachable"}},
+		"redis hangs":        {postgres, func(t *testing.T) string { return "redis://" + dig(t).address() }, map[string]string{"redis": "no answer in time"}},
+		"redis is full":      {postgres, saying("OOM command not allowed when used memory > 'maxmemory'."), map[string]string{"redis": "takes no writes"}},
+		"redis is a replica": {postgres, saying("READONLY You can't write against a read only replica."), map[string]string{"redis": "takes no writes"}},
 		"redis wants a password": {postgres, func(t *testing.T) string {
 			server := miniredis.RunT(t)
 			server.RequireAuth("hunter3")

@@ -66,6 +66,8 @@ func reason(err error) string {
 		return "login refused"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		return "no answer in time"
+	case goredis.HasErrorPrefix(err, "OOM"), goredis.HasErrorPrefix(err, "READONLY"):
+		return "takes no writes"
 	default:
 		return "not reachable"
 	}

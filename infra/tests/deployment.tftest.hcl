@@ -190,9 +190,6 @@ run "load_balancer" {
   variables {
     front_door = "load_balancer"
     domain     = "dash.acme.example"
-    manifest = jsonencode(merge(jsondecode(file("functions.json")), {
-      functions = [for f in jsondecode(file("functions.json")).functions : merge(f, contains(["auth", "refresh"], f.name) ? { cookies = ["__Host-session"] } : {})]
-    }))
   }
 
   assert {

@@ -27,6 +27,7 @@ type manifestFunction struct {
 	DatabaseRole   string             `json:"database_role,omitempty"`
 	Tables         []manifestGrant    `json:"tables,omitempty"`
 	Settings       []manifestSetting  `json:"settings"`
+	Cookies        []string           `json:"cookies,omitempty"`
 	TimeoutSeconds int                `json:"timeout_seconds"`
 	Concurrency    int                `json:"concurrency"`
 	MemoryMiB      int                `json:"memory_mib"`
@@ -58,10 +59,11 @@ type manifestSchedule struct {
 }
 
 type manifestRoute struct {
-	Method string          `json:"method"`
-	Path   string          `json:"path"`
-	Access string          `json:"access"`
-	Limits []httpapi.Limit `json:"limits,omitempty"`
+	Method    string          `json:"method"`
+	Path      string          `json:"path"`
+	Access    string          `json:"access"`
+	BodyBytes int64           `json:"body_bytes,omitempty"`
+	Limits    []httpapi.Limit `json:"limits,omitempty"`
 }
 
 // Manifest returns the functions as JSON, in the order given.
@@ -72,7 +74,7 @@ func Manifest(fns ...Function) ([]byte, error) {
 	}
 	for _, fn := range fns {
 		out := manifestFunction{
-			Name: fn.Name, Doc: fn.Doc, Needs: []string{}, DatabaseRole: DatabaseRole(fn), Settings: []manifestSetting{},
+			Name: fn.Name, Doc: fn.Doc, Needs: []string{}, DatabaseRole: DatabaseRole(fn), Settings: []manifestSetting{}, Cookies: fn.Cookies,
 			TimeoutSeconds: int(fn.Timeout / time.Second), Concurrency: fn.Concurrency, MemoryMiB: fn.MemoryMiB,
 			Schedules: []manifestSchedule{}, Routes: []manifestRoute{},
 		}

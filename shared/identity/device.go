@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,15 +21,25 @@ const DeviceCookie = "__Host-dd_device"
 // deviceLifetime is as long as browsers keep a cookie.
 const deviceLifetime = 400 * 24 * time.Hour
 
+// Device is a browser that has signed in to an account before. The zero one is none.
+type Device struct {
+	ID    uuid.UUID
+	Epoch int64 // of the account at that time: another one since has made it a stranger
+}
+
 // deviceClaims are a device token's claims: sub is the account's pseudonym.
 type deviceClaims struct {
 	claims
+	Epoch int64 `json:"epoch"`
+
 	account, device uuid.UUID
 }
 
 // UnmarshalJSON reads the claims strictly.
 func (c *deviceClaims) UnmarshalJSON(text []byte) (err error) {
-	if err := c.members().readWhole(text); err != nil {
+	members := c.members()
+	members["epoch"] = &c.Epoch
+	if err := members.readWhole(text); err != nil {
 		return flaw("has a claims set that " + err.Error())
 	}
 	if err := c.times(deviceLifetime); err != nil {
@@ -38,30 +49,37 @@ func (c *deviceClaims) UnmarshalJSON(text []byte) (err error) {
 	return err
 }
 
-// Pseudonym returns what stands for a text where it must not be read: the same
-// for the same text, of no use to those who do not hold the keys, and another one
-// once these have been rotated.
-func (s *Signer) Pseudonym(ctx context.Context, purpose, text string) ([16]byte, error) {
+// Pseudonyms returns what stands for a text where it must not be read: the same for
+// the same text, and of no use to those who do not hold the keys. The first is by the
+// key that signs; the others are what it was called, or will be, by the other keys.
+func (s *Signer) Pseudonyms(ctx context.Context, purpose, text string) ([][16]byte, error) {
 	keys, err := s.refresh.get(ctx)
 	if err != nil {
-		return [16]byte{}, err
+		return nil, err
 	}
-	mac := hmac.New(sha256.New, keys.first.signs.([]byte))
-	mac.Write([]byte(purpose + "\x00" + text))
-	return [16]byte(mac.Sum(nil)[:16]), nil
+	names := make([][16]byte, len(keys.order))
+	for i, k := range keys.order {
+		mac := hmac.New(sha256.New, k.signs.([]byte))
+		mac.Write([]byte(purpose + "\x00" + text))
+		names[i] = [16]byte(mac.Sum(nil))
+	}
+	return names, nil
 }
 
 // KnowDevice returns the value of Set-Cookie by which a browser is known to have
-// signed in to the account of this pseudonym.
-func (s *Signer) KnowDevice(ctx context.Context, account [16]byte, now time.Time) (string, error) {
+// signed in to the account of this pseudonym, at this epoch of it.
+func (s *Signer) KnowDevice(ctx context.Context, account [16]byte, epoch int64, now time.Time) (string, error) {
 	keys, err := s.refresh.get(ctx)
 	if err != nil {
 		return "", err
 	}
 	device := uuid.New().String()
-	token, err := deviceForm.sign(keys.first, &claims{
-		Issuer: s.issuer, Audience: deviceForm.audience, User: uuid.UUID(account).String(), Session: device, ID: device,
-		IssuedAt: now.Unix(), Expires: now.Add(deviceLifetime).Unix(),
+	token, err := deviceForm.sign(keys.first, &deviceClaims{
+		claims: claims{
+			Issuer: s.issuer, Audience: deviceForm.audience, User: uuid.UUID(account).String(), Session: device, ID: device,
+			IssuedAt: now.Unix(), Expires: now.Add(deviceLifetime).Unix(),
+		},
+		Epoch: epoch,
 	})
 	if err != nil {
 		return "", err
@@ -74,18 +92,20 @@ func (s *Signer) KnowDevice(ctx context.Context, account [16]byte, now time.Time
 }
 
 // Device returns the device that the request's cookie proves to have signed in to
-// the account before; the zero one where there is no such cookie. It fails only if
-// the keys cannot be used.
-func (in *CookieInput) Device(ctx context.Context, signer *Signer, account [16]byte) (uuid.UUID, error) {
-	for _, value := range in.devices {
-		c := &deviceClaims{}
-		err := deviceForm.read(ctx, value, signer.device, &signer.refresh, c)
-		switch {
-		case err == nil && c.account == account:
-			return c.device, nil
-		case err != nil && fault.From(err).Kind == fault.Unavailable:
-			return uuid.Nil, err
-		}
+// the account before, which goes by these pseudonyms; the zero one where there is no
+// such cookie. Of several none counts: a browser keeps one __Host- cookie of a name.
+// It fails only if the keys cannot be used.
+func (in *CookieInput) Device(ctx context.Context, signer *Signer, account [][16]byte) (Device, error) {
+	if len(in.devices) != 1 {
+		return Device{}, nil
 	}
-	return uuid.Nil, nil
+	c := &deviceClaims{}
+	err := deviceForm.read(ctx, in.devices[0], signer.device, &signer.refresh, c)
+	switch {
+	case err == nil && slices.Contains(account, [16]byte(c.account)):
+		return Device{c.device, c.Epoch}, nil
+	case err != nil && fault.From(err).Kind == fault.Unavailable:
+		return Device{}, err
+	}
+	return Device{}, nil
 }

@@ -49,6 +49,7 @@ type Session struct {
 	ExpiresAt         time.Time
 	AbsoluteExpiresAt time.Time
 	Now               time.Time // by the database's clock
+	Epoch             int64     // of the account; only where a session is opened
 }
 
 // Grant is what the caller of a session is given.

@@ -527,3 +527,23 @@ func BenchmarkAccess(b *testing.B) {
 		}
 	}
 }
+
+// Who does not hold the keys cannot tell what a pseudonym stands for.
+func TestPseudonymsAreKeyed(t *testing.T) {
+	t.Parallel()
+	seen := map[[16]byte]string{}
+	for _, signer := range []*identity.Signer{identitytest.Signer(t, identitytest.Settings(t)), identitytest.Signer(t, identitytest.Settings(t))} {
+		for _, text := range []string{"ada@example.com", "bob@example.com"} {
+			for _, purpose := range []string{"account", "another"} {
+				names, err := signer.Pseudonyms(t.Context(), purpose, text)
+				if err != nil || len(names) != 1 {
+					t.Fatal(names, err)
+				}
+				if before, twice := seen[names[0]]; twice {
+					t.Errorf("%s %s is called as %s", purpose, text, before)
+				}
+				seen[names[0]] = purpose + " " + text
+			}
+		}
+	}
+}

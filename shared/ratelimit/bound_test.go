@@ -134,13 +134,44 @@ func TestAdmittedIsBounded(t *testing.T) {
 			if forgets {
 				bursts = 2
 			}
-			// The clocks are 2*skew apart: the one ahead is granted that much sooner.
-			most := int64(bursts*burst) + int64((took+2*skew)/emission) + 1
+			// The clocks are 2*skew apart: the one ahead is granted that much sooner, of each
+			// life of the limit.
+			most := int64(bursts*(burst+int(2*skew/emission)+1)) + int64(took/emission)
 			if n > most {
 				t.Errorf("%d admitted in %v, want at most %d", n, took, most)
 			}
 			wantAllExpire(t, admin, 0)
 		})
+	}
+}
+
+// As they serve, processes that find Redis gone go on alone: with what they knew of
+// the limit, so that each restores its part of it from then on and none has a burst.
+func TestAdmittedIsBoundedWithoutRedis(t *testing.T) {
+	t.Parallel()
+	server := newRestarted(t, false)
+	admitted := &counter{}
+	var stops []func()
+	began := time.Now()
+	for range instances {
+		stops = append(stops, startInstance(t, server.url(), 0, admitted, "RATELIMIT_HASTY=1"))
+	}
+	for admitted.n.Load() < burst+100 { // all have taken part
+		<-time.After(emission)
+	}
+	server.stop()
+	gone := time.Now()
+	<-time.After(500 * time.Millisecond)
+	n := admitted.n.Load()
+	took, alone := time.Since(began), time.Since(gone)
+	for _, stop := range stops {
+		stop()
+	}
+	// What an instance knew may be some requests old: of half a burst at most, on a busy
+	// machine.
+	most := burst + int64((took-alone)/emission) + instances*(int64(alone/emission)+burst/2)
+	if n > most || n < burst+100+instances {
+		t.Errorf("%d admitted in %v, %v of them without Redis; want at most %d", n, took, alone, most)
 	}
 }
 
@@ -154,10 +185,10 @@ func (c *counter) Write(b []byte) (int, error) {
 
 // startInstance starts a process that asks to be admitted without pause until it is
 // stopped, and writes a byte for each time that it was.
-func startInstance(t *testing.T, url string, offset time.Duration, admitted *counter) (stop func()) {
+func startInstance(t *testing.T, url string, offset time.Duration, admitted *counter, settings ...string) (stop func()) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestInstance$", "-test.v=false")
-	cmd.Env = append(os.Environ(), "RATELIMIT_INSTANCE="+url, "RATELIMIT_OFFSET="+offset.String(), "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(append(os.Environ(), settings...), "RATELIMIT_INSTANCE="+url, "RATELIMIT_OFFSET="+offset.String(), "GORACE=atexit_sleep_ms=0")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -188,7 +219,11 @@ func TestInstance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := ratelimit.New(connect(t, url), 1, func() time.Time { return time.Now().Add(offset) }, discard)
+	now := func() time.Time { return time.Now().Add(offset) }
+	l := ratelimit.New(connect(t, url), 1, now, discard)
+	if os.Getenv("RATELIMIT_HASTY") != "" {
+		l = ratelimit.NewHasty(serving(t, url), 1, now, discard)
+	}
 	p := policy("bound", burst, burst*emission)
 	ended := make(chan struct{})
 	go func() { defer close(ended); _, _ = io.Copy(io.Discard, os.Stdin) }()

@@ -5,9 +5,12 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/devops-dashboard/dashboard/shared/function"
@@ -201,6 +204,9 @@ func TestBackoffDoublesAndIsForgottenOnSuccess(t *testing.T) {
 				t.Errorf("a failure that costs nothing: %+v", d)
 			}
 		}
+		if d := take(); d.Allowed {
+			t.Errorf("beside one that may be the fifth to fail: %+v", d)
+		}
 		for _, wait := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900} {
 			l.Fail(t.Context(), account)
 			wantRefused(t, "failed", take(), &ratelimit.Backoff.Policy, wait*time.Second)
@@ -212,6 +218,7 @@ func TestBackoffDoublesAndIsForgottenOnSuccess(t *testing.T) {
 			if d := take(); !d.Allowed || !d.Failed {
 				t.Errorf("after %d s: %+v", wait, d)
 			}
+			wantRefused(t, "beside it", take(), &ratelimit.Backoff.Policy, min(2*wait, 900)*time.Second)
 		}
 		l.Fail(t.Context(), account)
 		l.Succeed(t.Context(), account)
@@ -343,7 +350,11 @@ func env(settings map[string]string) *function.Env {
 
 func TestScaleIsANumber(t *testing.T) {
 	t.Parallel()
-	check := func(value string) []error { return ratelimit.Need.Check(func(string) string { return value }) }
+	check := func(value string) []error {
+		return ratelimit.Need.Check(func(name string) string {
+			return map[string]string{"RATE_LIMIT_SCALE": value, "RATE_LIMIT_PATIENCE": "1s"}[name]
+		})
+	}
 	for _, value := range []string{"", "0", "0.09", "-1", "NaN", "Inf", "-Inf", "1000001", "two", "1,5"} {
 		if errs := check(value); len(errs) != 1 || !strings.Contains(errs[0].Error(), "RATE_LIMIT_SCALE") {
 			t.Errorf("%q: %v", value, errs)
@@ -351,6 +362,18 @@ func TestScaleIsANumber(t *testing.T) {
 	}
 	for _, value := range []string{"0.1", "1", "1.5", "1e6"} {
 		if errs := check(value); len(errs) != 0 {
+			t.Errorf("%q: %v", value, errs)
+		}
+	}
+}
+
+func TestPatienceIsADuration(t *testing.T) {
+	t.Parallel()
+	for value, right := range map[string]bool{"": false, "150": false, "9ms": false, "61s": false, "-1s": false, "10ms": true, "1m": true} {
+		errs := ratelimit.Need.Check(func(name string) string {
+			return map[string]string{"RATE_LIMIT_SCALE": "1", "RATE_LIMIT_PATIENCE": value}[name]
+		})
+		if right != (len(errs) == 0) || !right && !strings.Contains(errs[0].Error(), "RATE_LIMIT_PATIENCE must be from 10ms to 1m") {
 			t.Errorf("%q: %v", value, errs)
 		}
 	}
@@ -410,7 +433,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			t.Fatalf("after those before are whole again, key %d: %+v", i, d)
 		}
 	}
-	// Failures and refusals are dropped likewise, when they are over.
+	// Failures are dropped likewise, when they are over.
 	for i := range ratelimit.Most + 10 {
 		k := many(i)
 		k.Policy = &ratelimit.Backoff.Policy
@@ -424,6 +447,53 @@ func TestMemoryIsBounded(t *testing.T) {
 		l.Fail(t.Context(), k)
 	}
 	wantRefused(t, "there is room again", l.Take(t.Context(), &k, many(1)), k.Policy, time.Second)
+}
+
+// Nor does what Redis says fill it: who was admitted, and who was refused.
+func TestMemoryOfWhatRedisSaidIsBounded(t *testing.T) {
+	t.Parallel()
+	fake := miniredis.RunT(t)
+	var refuses atomic.Bool
+	fake.Server().SetPreHook(func(c *server.Peer, cmd string, _ ...string) bool {
+		if cmd != "EVALSHA" {
+			return false
+		}
+		answer := []int{0, 1, 0, 60_000_000}
+		if refuses.Load() {
+			answer = []int{1, 60_000_000}
+		}
+		c.WriteLen(len(answer))
+		for _, n := range answer {
+			c.WriteInt(n)
+		}
+		return true
+	})
+	client, c := connect(t, "redis://"+fake.Addr()), newClock()
+	l := ratelimit.New(client, 1, c.now, discard)
+	p := policy("flooded", 2, time.Minute)
+	flood := func(from, n int) {
+		var all sync.WaitGroup
+		for part := range 8 {
+			all.Go(func() {
+				for i := part; i < n; i += 8 {
+					id := from + i
+					l.Take(t.Context(), nil, ratelimit.Key{Policy: p, ID: [16]byte{0: 1, 1: byte(id >> 16), 2: byte(id >> 8), 3: byte(id)}})
+				}
+			})
+		}
+		all.Wait()
+	}
+	flood(0, ratelimit.Most+1000)
+	refuses.Store(true)
+	flood(ratelimit.Most+1000, ratelimit.Most+1000)
+	if whole, refused := l.Held(); whole < ratelimit.Most || whole > ratelimit.Most+1 || refused != ratelimit.Most {
+		t.Errorf("holds %d and %d", whole, refused)
+	}
+	c.move(time.Hour)
+	flood(3*ratelimit.Most, 1)
+	if whole, refused := l.Held(); whole != 1 || refused != 1 {
+		t.Errorf("an hour later it holds %d and %d", whole, refused)
+	}
 }
 
 func TestNamesInRedisSayNothingOfTheSubject(t *testing.T) {

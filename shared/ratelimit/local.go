@@ -50,12 +50,31 @@ func (l *local) hot(now time.Time, keys []Key, account *Key) (Decision, bool) {
 	return d, !d.Allowed
 }
 
-// remember keeps a refusal in mind until it is over.
+// known returns a refusal that follows from what the instance knows already.
+func (l *local) known(now time.Time, keys []Key) (Decision, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d := Decision{Allowed: true}
+	for _, k := range keys {
+		emission, burst := l.scale.rate(k.Policy)
+		if wait := l.next(now, k, emission, burst).Sub(now.Add(emission * time.Duration(burst))); wait > d.RetryAfter {
+			d = Decision{Refused: k.Policy, RetryAfter: whole(wait)}
+		}
+	}
+	return d, !d.Allowed
+}
+
+// remember keeps a refusal in mind until it is over, and that nothing is left of the
+// limit, for the case that Redis goes away.
 func (l *local) remember(now time.Time, k Key, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.sweep(now); len(l.refused) < most {
-		l.refused[k] = now.Add(wait)
+		l.refused[k] = now.Add(whole(wait))
+	}
+	if k.Policy != &Backoff.Policy {
+		emission, burst := l.scale.rate(k.Policy)
+		l.whole[l.place(k)] = now.Add(wait + emission*time.Duration(burst-1))
 	}
 }
 
@@ -84,6 +103,14 @@ func (l *local) take(now time.Time, keys []Key, account *Key) Decision {
 	if !d.Allowed {
 		return d
 	}
+	if d.Failed {
+		// Who fails now would have the next wait: the next has to wait meanwhile.
+		f := l.failed[*account]
+		if wait := waitAfter(f.count + 1); wait > 0 {
+			f.until = now.Add(wait)
+		}
+		l.failed[*account] = f
+	}
 	for i, k := range keys {
 		emission, burst := l.scale.alone(k.Policy)
 		next := l.next(now, k, emission, burst)
@@ -101,15 +128,20 @@ func whole(d time.Duration) time.Duration {
 	return (d + time.Millisecond - 1).Truncate(time.Millisecond)
 }
 
-// charge notes what Redis has admitted, so that nobody gets a burst anew when
-// Redis goes away.
-func (l *local) charge(now time.Time, keys []Key) {
+// charged notes when limits are whole again, in microseconds, as Redis says, so that
+// nobody gets a burst anew when Redis goes away.
+func (l *local) charged(now time.Time, keys []Key, until []int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sweep(now)
-	for _, k := range keys {
-		emission, burst := l.scale.rate(k.Policy)
-		l.whole[l.place(k)] = l.next(now, k, emission, burst)
+	for i, k := range keys {
+		at := now.Add(microseconds(until[i]))
+		held := l.place(k)
+		if held != k { // one place of many keys
+			emission, burst := l.scale.rate(k.Policy)
+			at = l.next(now, k, emission, burst)
+		}
+		l.whole[held] = at
 	}
 }
 
@@ -144,14 +176,21 @@ func (l *local) fail(now time.Time, account Key) {
 	}
 	f.count++
 	f.forgotten = now.Add(Backoff.Forget)
-	wait := time.Duration(0)
-	if over := f.count - Backoff.Free; over >= 0 {
-		wait = min(Backoff.Longest, Backoff.First<<min(over, 30))
+	f.until = time.Time{} // not now, by a clock that is put back
+	if wait := waitAfter(f.count); wait > 0 {
+		f.until = now.Add(wait)
 	}
-	f.until = now.Add(wait)
 	if _, held := l.failed[account]; held || len(l.failed) < most {
 		l.failed[account] = f
 	}
+}
+
+// waitAfter is how long an account waits after so many failures.
+func waitAfter(failures int) time.Duration {
+	if over := failures - Backoff.Free; over >= 0 {
+		return min(Backoff.Longest, Backoff.First<<min(over, 30))
+	}
+	return 0
 }
 
 func (l *local) succeed(account Key) {

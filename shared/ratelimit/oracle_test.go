@@ -175,8 +175,10 @@ func compareAlone(t *testing.T, client *goredis.Client, pass func(time.Duration)
 				alone.Succeed(ctx, *account)
 				shared.Succeed(ctx, *account)
 			case what < 4 && account != nil:
-				alone.Fail(ctx, *account)
-				shared.Fail(ctx, *account)
+				for range rapid.IntRange(1, 4).Draw(t, "failures") {
+					alone.Fail(ctx, *account)
+					shared.Fail(ctx, *account)
+				}
 			default:
 				var keys []ratelimit.Key
 				for _, p := range rapid.Permutation(policies).Draw(t, "policies")[:rapid.IntRange(1, 3).Draw(t, "keys")] {

@@ -62,8 +62,8 @@ func (l *lines) said() []string {
 }
 
 const (
-	away = "WARN Redis does not answer: this instance limits its callers by itself"
-	back = "INFO Redis answers again: limits hold across instances"
+	away = "WARN Redis is of no use: this instance limits its callers by itself"
+	back = "INFO Redis is of use again: limits hold across instances"
 )
 
 // serving returns the client that functions use.
@@ -135,6 +135,22 @@ func readOnly(t *testing.T) string {
 	return url
 }
 
+// wantInTime fails the test if do takes more than the 250 ms within which an instance
+// goes on alone; on a machine with other work to do, so much longer as a timer that was
+// set meanwhile is late.
+func wantInTime(t *testing.T, what string, do func()) {
+	t.Helper()
+	const most = 250 * time.Millisecond
+	began, late := time.Now(), make(chan time.Duration, 1)
+	time.AfterFunc(most, func() { late <- time.Since(began) - most })
+	do()
+	if took := time.Since(began); took > most {
+		if late := <-late; took > most+2*late {
+			t.Errorf("%s took %v; a timer was late by %v", what, took, late)
+		}
+	}
+}
+
 // Whatever Redis does, a decision comes in time, Redis is left alone soon, the
 // limits hold, and the log says so once.
 func TestRedisThatIsOfNoUse(t *testing.T) {
@@ -175,6 +191,19 @@ func TestRedisThatIsOfNoUse(t *testing.T) {
 		"fails over":       func(t *testing.T) string { return saying(t, "READONLY You can't write against a read only replica.") },
 		"wants a password": func(t *testing.T) string { return saying(t, "NOAUTH Authentication required.") },
 		"runs no scripts":  func(t *testing.T) string { return saying(t, "ERR unknown command 'evalsha'") },
+		"answers of another script": func(t *testing.T) string {
+			fake := miniredis.RunT(t)
+			fake.Server().SetPreHook(func(c *server.Peer, cmd string, _ ...string) bool {
+				if strings.HasPrefix(strings.ToUpper(cmd), "EVAL") {
+					c.WriteLen(2)
+					c.WriteInt(7)
+					c.WriteInt(1000)
+					return true
+				}
+				return false
+			})
+			return "redis://" + fake.Addr()
+		},
 		"answers nonsense": func(t *testing.T) string {
 			fake := miniredis.RunT(t)
 			fake.Server().SetPreHook(func(c *server.Peer, cmd string, _ ...string) bool {
@@ -197,14 +226,11 @@ func TestRedisThatIsOfNoUse(t *testing.T) {
 			admitted := map[*ratelimit.Policy]int{}
 			for range 20 {
 				for _, p := range []*ratelimit.Policy{open, secret} {
-					start := time.Now()
-					if l.Take(t.Context(), nil, key(p, 1)).Allowed {
-						admitted[p]++
-					}
-					// The rest up to 250 ms is for a machine with other work to do.
-					if took := time.Since(start); took > ratelimit.AskTime+100*time.Millisecond {
-						t.Errorf("a decision took %v", took)
-					}
+					wantInTime(t, "a decision", func() {
+						if l.Take(t.Context(), nil, key(p, 1)).Allowed {
+							admitted[p]++
+						}
+					})
 				}
 			}
 			if admitted[open] != 6 || admitted[secret] != 3 {
@@ -236,6 +262,67 @@ func TestRedisThatIsOfNoUse(t *testing.T) {
 	}
 }
 
+// The log says why, and a request waits for Redis once, whatever it asks of it.
+func TestRequestWaitsOnceAndTheLogSaysWhy(t *testing.T) {
+	t.Parallel()
+	socket := redistest.Real(t)
+	for name, slow := range map[string]func(client net.Conn){
+		"answers 5 s late": func(c net.Conn) {
+			server, err := net.Dial("unix", strings.TrimPrefix(socket, "unix://"))
+			if err != nil {
+				return
+			}
+			defer func() { _ = server.Close() }()
+			go func() { _, _ = io.Copy(server, c) }()
+			answer := make([]byte, 4096)
+			for {
+				n, err := server.Read(answer)
+				if err != nil {
+					return
+				}
+				select {
+				case <-time.After(5 * time.Second):
+				case <-t.Context().Done():
+					return
+				}
+				if _, err := c.Write(answer[:n]); err != nil {
+					return
+				}
+			}
+		},
+		"resets in mid-answer": func(c net.Conn) {
+			server, err := net.Dial("unix", strings.TrimPrefix(socket, "unix://"))
+			if err != nil {
+				return
+			}
+			defer func() { _ = server.Close() }()
+			go func() { _, _ = io.Copy(server, c) }()
+			_, _ = io.CopyN(c, server, 5)
+			_ = c.(*net.TCPConn).SetLinger(0)
+		},
+		"takes and never answers": func(c net.Conn) { _, _ = io.Copy(io.Discard, c) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			log := &lines{}
+			h := newHouse(t, ratelimit.NewHasty(serving(t, bad(t, slow)), 10, newClock().now, log.logger()))
+			for range 6 {
+				wantInTime(t, "a request", func() {
+					if w := h.get(t, "/sign-in?account=1", "192.0.2.1"); w.Code != 401 && w.Code != 429 {
+						t.Errorf("%d %s", w.Code, w.Body)
+					}
+				})
+			}
+			if h.work != 5 {
+				t.Errorf("%d attempts were let in, want the five that may fail", h.work)
+			}
+			if said := log.said(); !slices.Equal(said, []string{away}) || !strings.Contains(log.text.String(), `"error":"`) {
+				t.Errorf("the log says %s", log.text.String())
+			}
+		})
+	}
+}
+
 // Many requests at once are not held up by each other.
 func TestManyWaitNoLongerThanOne(t *testing.T) {
 	t.Parallel()
@@ -243,17 +330,18 @@ func TestManyWaitNoLongerThanOne(t *testing.T) {
 	p := policy("many", 5, time.Hour)
 	var admitted atomic.Int64
 	var all sync.WaitGroup
-	start := time.Now()
-	for range 200 {
-		all.Go(func() {
-			if l.Take(t.Context(), nil, key(p, 1)).Allowed {
-				admitted.Add(1)
-			}
-		})
-	}
-	all.Wait()
-	if took := time.Since(start); took > ratelimit.AskTime+200*time.Millisecond || admitted.Load() != 5 {
-		t.Errorf("%v, %d admitted", took, admitted.Load())
+	wantInTime(t, "all together", func() {
+		for range 200 {
+			all.Go(func() {
+				if l.Take(t.Context(), nil, key(p, 1)).Allowed {
+					admitted.Add(1)
+				}
+			})
+		}
+		all.Wait()
+	})
+	if admitted.Load() != 5 {
+		t.Errorf("%d admitted", admitted.Load())
 	}
 }
 

@@ -19,6 +19,8 @@ type Policy struct {
 	// Secret limits guard what can be guessed. Without Redis, where instances know
 	// nothing of each other, each allows half as much.
 	Secret bool
+	// Backoff has attempts that fail make the account, or the device, wait.
+	Backoff bool
 }
 
 // Subject is what a policy counts by.

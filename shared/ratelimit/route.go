@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -23,7 +24,7 @@ const metadata = "limits"
 // the manifest. The first is the one that answers speak of: it must be by
 // something that the caller knows of themselves.
 func On(op huma.Operation, policies ...*Policy) huma.Operation {
-	if len(policies) == 0 || policies[0].By == Account || policies[0].By == Device {
+	if len(policies) == 0 || policies[0].By != Address && policies[0].By != Network && policies[0].By != User {
 		panic(op.OperationID + ": the first limit must be by what callers know of themselves")
 	}
 	if op.Metadata == nil {
@@ -34,8 +35,14 @@ func On(op huma.Operation, policies ...*Policy) huma.Operation {
 	}
 	op.Metadata[metadata] = policies
 	var documented []httpapi.Limit
+	document := func(p *Policy, requests int) {
+		documented = append(documented, httpapi.Limit{Name: p.Name, By: string(p.By), Requests: requests, Seconds: int(p.Window / time.Second)})
+	}
 	for _, p := range policies {
-		documented = append(documented, httpapi.Limit{Name: p.Name, By: string(p.By), Requests: p.Burst, Seconds: int(p.Window / time.Second)})
+		document(p, p.Burst)
+	}
+	if slices.ContainsFunc(policies, func(p *Policy) bool { return p.Backoff }) {
+		document(&Backoff.Policy, Backoff.Free)
 	}
 	op.Extensions[httpapi.LimitsExtension] = documented
 	op.Errors = append(op.Errors, http.StatusTooManyRequests)
@@ -44,12 +51,14 @@ func On(op huma.Operation, policies ...*Policy) huma.Operation {
 
 // Enforce has the operations of api keep the limits that they declare. What counts
 // by an account or a session, which only the handler can name, is decided when it
-// calls Named; until then nothing is charged.
+// calls Named. A request that never comes so far, since it is no good, is charged
+// when that is found out.
 func Enforce(api *httpapi.API, l *Limiter) {
-	api.Limit = func(ctx huma.Context) (context.Context, error) {
+	api.Limit = func(ctx huma.Context, next func(huma.Context)) error {
 		policies, _ := ctx.Operation().Metadata[metadata].([]*Policy)
 		if len(policies) == 0 {
-			return ctx.Context(), nil
+			next(ctx)
+			return nil
 		}
 		call := &call{limiter: l, policies: policies, set: ctx.SetHeader}
 		named := false
@@ -65,11 +74,21 @@ func Enforce(api *httpapi.API, l *Limiter) {
 				named = true
 			}
 		}
-		if named {
-			return context.WithValue(ctx.Context(), callKey{}, call), nil
+		if !named {
+			_, _, err := call.decide(ctx.Context(), nil, call.keys)
+			if err == nil {
+				next(ctx)
+			}
+			return err
 		}
-		_, err := call.decide(ctx.Context(), nil)
-		return ctx.Context(), err
+		if d, refused := l.local.known(l.now(), call.whoever()); refused {
+			return call.answer(d)
+		}
+		next(huma.WithContext(ctx, context.WithValue(ctx.Context(), callKey{}, call)))
+		if !call.decided {
+			l.Take(context.WithoutCancel(ctx.Context()), nil, call.keys...)
+		}
+		return nil
 	}
 }
 
@@ -91,15 +110,25 @@ func addressID(a netip.Addr, bits4, bits6 int) [16]byte {
 type call struct {
 	limiter  *Limiter
 	policies []*Policy
-	keys     []Key
+	keys     []Key // that are known without the handler
+	decided  bool
 	set      func(name, value string)
+}
+
+// whoever returns the keys that count whatever the handler names: not the network,
+// where a known device does not count by it.
+func (c *call) whoever() []Key {
+	if !slices.ContainsFunc(c.policies, func(p *Policy) bool { return p.By == Device }) {
+		return c.keys
+	}
+	return slices.DeleteFunc(slices.Clone(c.keys), func(k Key) bool { return k.Policy.By == Network })
 }
 
 type callKey struct{}
 
 // Subjects are what a handler knows to count by. Of an account and the device that
-// it was signed in from before, the device counts alone: nobody else can use up
-// its attempts.
+// it was signed in from before, the device counts alone, and its network does not:
+// nobody else can use up its attempts.
 type Subjects struct {
 	Account [16]byte
 	Device  uuid.UUID
@@ -110,72 +139,108 @@ type Subjects struct {
 type Attempt struct {
 	limiter *Limiter
 	key     Key
+	backoff bool // failures count
 	failed  bool // one before it has
+	alone   bool // Redis was of no use for it
 }
 
 // Failed has the next attempts wait, the longer the more have failed.
-func (a Attempt) Failed(ctx context.Context) { a.limiter.fail(ctx, a.key) }
+func (a Attempt) Failed(ctx context.Context) {
+	if a.backoff {
+		a.limiter.fail(context.WithoutCancel(ctx), a.key, a.alone)
+	}
+}
 
 // Succeeded forgets the failures before it.
 func (a Attempt) Succeeded(ctx context.Context) {
 	if a.failed {
-		a.limiter.succeed(ctx, a.key)
+		a.limiter.succeed(context.WithoutCancel(ctx), a.key, a.alone)
 	}
 }
 
 // Named decides about a request by all its limits, those that the handler has
-// named among them. Call it before any work. The error is a Limited fault.
+// named among them. Call it before any work. A second call, without a device that
+// turned out to be none, decides by what the first left out. The error is a Limited
+// fault.
 func Named(ctx context.Context, s Subjects) (Attempt, error) {
 	c, ok := ctx.Value(callKey{}).(*call)
 	if !ok {
 		panic("a handler names subjects for limits that its operation does not declare")
 	}
-	attempts := Key{&Backoff.Policy, s.Account}
-	if s.Device != uuid.Nil {
-		attempts.ID = s.Device
-	}
-	var account *Key
-	for _, p := range c.policies {
-		switch p.By {
-		case Account:
-			account = &attempts
-			if s.Device == uuid.Nil {
-				c.keys = append(c.keys, Key{p, s.Account})
-			}
-		case Device:
-			if s.Device != uuid.Nil {
-				c.keys = append(c.keys, Key{p, s.Device})
-			}
-		case Session:
-			c.keys = append(c.keys, Key{p, s.Session})
+	var keys, left []Key
+	for _, k := range c.keys {
+		if s.Device != uuid.Nil && k.Policy.By == Network {
+			left = append(left, k)
+		} else {
+			keys = append(keys, k)
 		}
 	}
-	d, err := c.decide(ctx, account)
-	return Attempt{c.limiter, attempts, d.Failed}, err
+	c.keys = left
+	a := Attempt{limiter: c.limiter, key: Key{&Backoff.Policy, s.Account}}
+	if s.Device != uuid.Nil {
+		a.key.ID = s.Device
+	}
+	for _, p := range c.policies {
+		k := Key{Policy: p}
+		switch {
+		case p.By == Account && s.Device == uuid.Nil:
+			k.ID = s.Account
+		case p.By == Device && s.Device != uuid.Nil:
+			k.ID = s.Device
+		case p.By == Session && !c.decided:
+			k.ID = s.Session
+		default:
+			continue
+		}
+		keys = append(keys, k)
+		a.backoff = a.backoff || p.Backoff
+	}
+	var account *Key
+	if a.backoff {
+		account = &a.key
+	}
+	d, alone, err := c.decide(ctx, account, keys)
+	a.failed, a.alone = d.Failed, alone
+	return a, err
 }
 
-// decide asks the limiter and tells the caller what it may know: nothing of an
-// account's limits, by which others would learn who is signing in.
-func (c *call) decide(ctx context.Context, account *Key) (Decision, error) {
-	d := c.limiter.Take(ctx, account, c.keys...)
+// decide asks the limiter and tells the caller what came of it.
+func (c *call) decide(ctx context.Context, account *Key, keys []Key) (Decision, bool, error) {
+	d, alone := c.limiter.take(ctx, account, keys...)
+	again := c.decided
+	c.decided = true
+	if d.Allowed && again {
+		return d, alone, nil // the first of all limits was told of
+	}
+	return d, alone, c.answer(d)
+}
+
+// answer tells the caller what they may know: nothing of an account's limits, by
+// which others would learn who is signing in, and how often they failed.
+func (c *call) answer(d Decision) error {
 	shown := c.policies[0]
-	if d.Refused != nil && d.Refused.By != Account && d.Refused.By != Device {
-		shown = d.Refused
+	wait := d.RetryAfter
+	if d.Refused != nil {
+		if d.Refused.By != Account && d.Refused.By != Device {
+			shown = d.Refused
+		} else {
+			wait = (wait + time.Minute - 1).Truncate(time.Minute)
+		}
 	}
 	remaining, reset := d.Remaining, d.Reset
 	if !d.Allowed {
-		remaining, reset = 0, d.RetryAfter
+		remaining, reset = 0, wait
 	}
 	_, burst := c.limiter.scale.rate(shown)
 	c.set("RateLimit-Policy", fmt.Sprintf("%q;q=%d;w=%d", shown.Name, burst, int(shown.Window/time.Second)))
 	c.set("RateLimit", fmt.Sprintf("%q;r=%d;t=%s", shown.Name, remaining, seconds(reset)))
 	if d.Allowed {
-		return d, nil
+		return nil
 	}
-	return d, &fault.Error{
+	return &fault.Error{
 		Kind: fault.Limited, Code: "too_many_requests", Exceeded: []string{shown.Name},
-		Detail:     "Too many requests. Try again in " + wait(d.RetryAfter) + ".",
-		RetryAfter: d.RetryAfter,
+		Detail:     "Too many requests. Try again in " + spelled(wait) + ".",
+		RetryAfter: wait,
 	}
 }
 
@@ -184,7 +249,7 @@ func seconds(d time.Duration) string {
 	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
 }
 
-func wait(d time.Duration) string {
+func spelled(d time.Duration) string {
 	if n := seconds(d); n != "1" {
 		return n + " seconds"
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,13 +20,14 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
 	"github.com/devops-dashboard/dashboard/shared/identity"
 	"github.com/devops-dashboard/dashboard/shared/ratelimit"
+	"github.com/devops-dashboard/dashboard/shared/redis/redistest"
 )
 
 var (
 	signInAddress = &ratelimit.Policy{Name: "login-address", By: ratelimit.Address, Burst: 3, Window: 30 * time.Second, Secret: true}
 	signInNetwork = &ratelimit.Policy{Name: "login-network", By: ratelimit.Network, Burst: 6, Window: time.Minute, Secret: true}
-	signInAccount = &ratelimit.Policy{Name: "login-account", By: ratelimit.Account, Burst: 4, Window: 10 * time.Minute, Secret: true}
-	signInDevice  = &ratelimit.Policy{Name: "login-device", By: ratelimit.Device, Burst: 2, Window: 10 * time.Minute, Secret: true}
+	signInAccount = &ratelimit.Policy{Name: "login-account", By: ratelimit.Account, Burst: 4, Window: 10 * time.Minute, Secret: true, Backoff: true}
+	signInDevice  = &ratelimit.Policy{Name: "login-device", By: ratelimit.Device, Burst: 2, Window: 10 * time.Minute, Secret: true, Backoff: true}
 	perSession    = &ratelimit.Policy{Name: "refresh-session", By: ratelimit.Session, Burst: 2, Window: time.Minute}
 	perUser       = &ratelimit.Policy{Name: "metrics-user", By: ratelimit.User, Burst: 2, Window: time.Minute}
 	plain         = &ratelimit.Policy{Name: "plain", By: ratelimit.Address, Burst: 2, Window: time.Minute}
@@ -42,6 +44,7 @@ type signIn struct {
 	Account byte   `query:"account"`
 	Device  string `query:"device"`
 	Right   bool   `query:"right"`
+	Stale   bool   `query:"stale" doc:"The device turns out to be none."`
 }
 
 func newHouse(t *testing.T, l *ratelimit.Limiter) *house {
@@ -74,6 +77,11 @@ func newHouse(t *testing.T, l *ratelimit.Limiter) *house {
 		attempt, err := ratelimit.Named(ctx, who)
 		if err != nil {
 			return nil, err
+		}
+		if in.Stale {
+			if attempt, err = ratelimit.Named(ctx, ratelimit.Subjects{Account: who.Account}); err != nil {
+				return nil, err
+			}
 		}
 		h.work++
 		if !in.Right {
@@ -262,13 +270,97 @@ func TestDeviceCountsInPlaceOfTheAccount(t *testing.T) {
 		if w := attempt("account=1&device=" + device); w.Code != 401 {
 			t.Errorf("one mistake: %d %s", w.Code, w.Body)
 		}
-		if w := attempt("account=1&device=" + device); w.Code != 429 {
-			t.Errorf("a device has its own limit, which is used up: %d", w.Code)
+		w := attempt("account=1&device=" + device)
+		if told := w.Header().Get("RateLimit") + w.Header().Get("RateLimit-Policy") + w.Body.String(); w.Code != 429 || strings.Contains(told, "device") || w.Header().Get("Retry-After") != "300" {
+			t.Errorf("a device has its own limit, which is used up: %d %s", w.Code, told)
 		}
 		if w := attempt("account=1&device=6ba7b811-9dad-11d1-80b4-00c04fd430c8"); w.Code != 401 {
 			t.Errorf("another device: %d", w.Code)
 		}
 	})
+}
+
+// Nor does who shares the owner's network, and their failures are not the owner's.
+func TestDeviceHasAttemptsOfItsOwn(t *testing.T) {
+	t.Parallel()
+	everywhere(t, func(t *testing.T, client *goredis.Client) {
+		h := newHouse(t, ratelimit.New(client, 20, newClock().now, discard))
+		const device = "&device=6ba7b810-9dad-11d1-80b4-00c04fd430c8"
+		for range 10 { // until the account has to wait
+			h.get(t, "/sign-in?account=1", "192.0.2.1")
+		}
+		for i := range 200 { // of one network, until it is used up
+			h.get(t, "/sign-in?account="+strconv.Itoa(10+i), "192.0.2."+strconv.Itoa(i/40+2))
+		}
+		if w := h.get(t, "/sign-in?account=2&right=true", "192.0.2.99"); w.Code != 429 {
+			t.Errorf("a neighbour: %d %s", w.Code, w.Body)
+		}
+		if w := h.get(t, "/sign-in?account=1&right=true"+device, "192.0.2.100"); w.Code != 204 {
+			t.Errorf("the owner: %d %s", w.Code, w.Body)
+		}
+		for range 5 {
+			h.get(t, "/sign-in?account=1"+device, "192.0.2.100")
+		}
+		if w := h.get(t, "/sign-in?account=1&right=true"+device, "192.0.2.100"); w.Code != 429 {
+			t.Errorf("after failures of its own: %d %s", w.Code, w.Body)
+		}
+		// One that has turned out to be a stranger's counts as such from then on.
+		work := h.work
+		if w := h.get(t, "/sign-in?account=1&right=true&stale=true&device=6ba7b811-9dad-11d1-80b4-00c04fd430c8", "192.0.2.101"); w.Code != 429 || h.work != work {
+			t.Errorf("no device: %d %s", w.Code, w.Body)
+		}
+		if w := h.get(t, "/sign-in?account=3&right=true&stale=true&device=6ba7b811-9dad-11d1-80b4-00c04fd430c8", "198.51.100.1"); w.Code != 204 || !slices.Contains([]string{`"login-address";r=59;t=1`, `"login-address";r=29;t=1`}, w.Header().Get("RateLimit")) {
+			t.Errorf("no device, of an account that nobody tries: %d %v", w.Code, w.Header())
+		}
+		for range 5 {
+			h.get(t, "/sign-in?account=3&stale=true&device=6ba7b811-9dad-11d1-80b4-00c04fd430c8", "198.51.100.2")
+		}
+		if w := h.get(t, "/sign-in?account=3&right=true", "198.51.100.3"); w.Code != 429 {
+			t.Errorf("its failures are the account's: %d", w.Code)
+		}
+	})
+}
+
+// A request that is no good costs its address as much as one that is, and one that is
+// refused is not read.
+func TestRequestsThatAreNoGoodAreCharged(t *testing.T) {
+	t.Parallel()
+	everywhere(t, func(t *testing.T, client *goredis.Client) {
+		h := newHouse(t, ratelimit.New(client, 2, newClock().now, discard)) // 2, for Secret limits are halved alone
+		n := 0
+		for ; n < 20 && h.get(t, "/sign-in?account=none", "192.0.2.1").Code == 422; n++ {
+		}
+		want := 6
+		if client == nil {
+			want = 3
+		}
+		if n != want {
+			t.Errorf("%d were let in, want %d", n, want)
+		}
+		w := h.get(t, "/sign-in?account=none", "192.0.2.1")
+		if w.Code != 429 || w.Header().Get("RateLimit-Policy") != `"login-address";q=6;w=30` || h.work != 0 {
+			t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+		}
+		if w := h.get(t, "/sign-in?account=none", "192.0.2.2"); w.Code != 422 {
+			t.Errorf("from elsewhere: %d", w.Code)
+		}
+	})
+}
+
+// Redis is asked once by who signs in at the first attempt.
+func TestSigningInAsksRedisOnce(t *testing.T) {
+	t.Parallel()
+	client, count := connect(t, redistest.URL(t)), &counted{}
+	client.AddHook(count)
+	h := newHouse(t, ratelimit.New(client, 1, newClock().now, discard))
+	h.get(t, "/sign-in?account=1&right=true", "192.0.2.1") // loads the script
+	before := count.sent()
+	if w := h.get(t, "/sign-in?account=2&right=true", "192.0.2.1"); w.Code != 204 || count.sent()-before != 1 {
+		t.Errorf("%d, %d commands", w.Code, count.sent()-before)
+	}
+	if len(h.get(t, "/refresh?account=1", "192.0.2.1").Header().Get("RateLimit")) == 0 {
+		t.Error("a session's limit is not told")
+	}
 }
 
 func TestFiveFailuresWaitAndASuccessForgets(t *testing.T) {
@@ -280,7 +372,7 @@ func TestFiveFailuresWaitAndASuccessForgets(t *testing.T) {
 			t.Fatal(w.Code)
 		}
 	}
-	if w := h.get(t, "/sign-in?account=1&right=true", "192.0.2.1"); w.Code != 429 || w.Header().Get("Retry-After") != "1" {
+	if w := h.get(t, "/sign-in?account=1&right=true", "192.0.2.1"); w.Code != 429 || w.Header().Get("Retry-After") != "60" {
 		t.Errorf("%d %v", w.Code, w.Header())
 	}
 	c.move(time.Second)
@@ -299,6 +391,10 @@ func TestLimitsStandInTheManifestAndTheDocument(t *testing.T) {
 	h := newHouse(t, ratelimit.New(nil, 1, newClock().now, discard))
 	routes := h.api.Served()
 	i := slices.IndexFunc(routes, func(r httpapi.Route) bool { return r.Path == "/refresh" })
+	signIn := routes[slices.IndexFunc(routes, func(r httpapi.Route) bool { return r.Path == "/sign-in" })].Limits
+	if last := signIn[len(signIn)-1]; last != (httpapi.Limit{Name: "login-backoff", By: "account", Requests: 5, Seconds: 900}) {
+		t.Errorf("after failures: %+v", last)
+	}
 	want := []httpapi.Limit{
 		{Name: "plain", By: "address", Requests: 2, Seconds: 60},
 		{Name: "refresh-session", By: "session", Requests: 2, Seconds: 60},
@@ -314,7 +410,7 @@ func TestLimitsStandInTheManifestAndTheDocument(t *testing.T) {
 
 func TestFirstLimitIsOneThatAnswersMaySpeakOf(t *testing.T) {
 	t.Parallel()
-	for _, policies := range [][]*ratelimit.Policy{nil, {signInAccount}, {signInDevice, plain}} {
+	for _, policies := range [][]*ratelimit.Policy{nil, {signInAccount}, {signInDevice, plain}, {perSession, plain}} {
 		func() {
 			defer func() {
 				if recover() == nil {

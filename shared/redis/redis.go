@@ -9,6 +9,7 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/devops-dashboard/dashboard/shared/fault"
 	"github.com/devops-dashboard/dashboard/shared/function"
@@ -67,11 +68,15 @@ func (d *Database) Client(ctx context.Context) (*goredis.Client, error) {
 	options.ConnMaxIdleTime = time.Minute
 	options.DialTimeout = 500 * time.Millisecond
 	options.DialerRetries = 1 // of five by default, with pauses: what is repeated is the command
-	options.ReadTimeout = 200 * time.Millisecond
-	options.WriteTimeout = 200 * time.Millisecond
+	// Callers bound what they ask by its context; this is for those who do not.
+	options.ReadTimeout = 5 * time.Second
+	options.WriteTimeout = 5 * time.Second
 	options.MaxRetries = 1
 	options.ContextTimeoutEnabled = true
 	options.DisableIdentity = true // saves two commands per connection
+	// Automatic, it looks the host up for two seconds at most before it does anything,
+	// and sends a command that plain Redis lacks.
+	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	d.client = goredis.NewClient(options)
 	return d.client, nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/devops-dashboard/dashboard/shared/fault"
 	"github.com/devops-dashboard/dashboard/shared/function"
@@ -48,6 +49,16 @@ func TestOneClientUntilTheStop(t *testing.T) {
 	}
 }
 
+// To make the client asks nobody anything: what go-redis would, it would ask of the
+// name server, past every deadline of ours.
+func TestClientIsMadeWithoutLookingItsHostUp(t *testing.T) {
+	t.Parallel()
+	client, err := redis.For(newEnv("rediss://default:secret@redis.example.com:6379")).Client(t.Context())
+	if err != nil || client.Options().MaintNotificationsConfig.Mode != maintnotifications.ModeDisabled {
+		t.Errorf("%+v, %v", client.Options().MaintNotificationsConfig, err)
+	}
+}
+
 // A Redis that is away is noticed soon, and few times over.
 func TestClientGivesUpEarly(t *testing.T) {
 	t.Parallel()
@@ -56,7 +67,7 @@ func TestClientGivesUpEarly(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := client.Options()
-	if o.DialTimeout > 500*time.Millisecond || o.ReadTimeout > 200*time.Millisecond || o.WriteTimeout > 200*time.Millisecond || o.DialerRetries > 1 || o.MaxRetries > 1 || !o.ContextTimeoutEnabled {
+	if o.DialTimeout > 500*time.Millisecond || o.ReadTimeout > 5*time.Second || o.WriteTimeout > 5*time.Second || o.DialerRetries > 1 || o.MaxRetries > 1 || !o.ContextTimeoutEnabled {
 		t.Errorf("%+v", o)
 	}
 }
