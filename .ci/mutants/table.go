@@ -20,6 +20,10 @@ var (
 	door      = tests{"the front door", "./functions/web/door", ".", true}
 	frames    = tests{"the frame", "./shared/httpapi", ".", false}
 	migrating = tests{"the migrate job", "./migrations/migrate", "^TestTheAddressMayBeASecret$", false}
+	doctor    = tests{"the doctor's changes", "./infra/doctor/diagnosis", "^Test", false}
+	answers   = tests{"the doctor's answers", "./infra/doctor/command", "^Test", false}
+	workflows = tests{"the workflows", "./infra/doctor/workflow", "^Test", false}
+	claims    = tests{"the claims", "./infra/doctor/token", "^Test", false}
 	faults    = tests{"the faults of a database", "./shared/postgres", "^(TestFault|TestRefusedLogin|TestEachBrokenStep)", false}
 )
 
@@ -44,7 +48,7 @@ func one(file, why, from, to string, by tests) mutant {
 	return mutant{why: why, file: file, edits: []edit{{from, to}}, tests: by}
 }
 
-var mutants = slices.Concat(refreshMutants, authMutants, identityMutants, otherMutants, doorMutants)
+var mutants = slices.Concat(refreshMutants, authMutants, identityMutants, otherMutants, doorMutants, doctorMutants)
 
 // refreshMutants break the statement that rotates, and what is said of its
 // verdict. A parameter that a mutant has no use for is kept, or PostgreSQL would
@@ -192,4 +196,23 @@ var otherMutants = []mutant{
 	one("shared/httpapi/client.go", "a client says who it is", "entries[len(entries)-p.Hops]", "entries[0]", frames),
 	one("shared/httpapi/origin.go", "a page of another site writes", "|| near && o.isOwn(r, origins[0])", "|| near || o.isOwn(r, origins[0])", frames),
 	one("shared/httpapi/origin.go", "a page that names no origin writes", "		return near\n", "		return near || true\n", frames),
+}
+
+// doctorMutants break what the doctor sees.
+var doctorMutants = []mutant{
+	one("infra/doctor/diagnosis/binding.go", "a member of another pool binds", " && p.project == e.names.number && p.pool == e.names.pool", "", answers),
+	one("infra/doctor/diagnosis/binding.go", "a pipeline may deploy another function", "case from != to && may:", "case from != to && may && from == \"\":", answers),
+	one("infra/doctor/diagnosis/binding.go", "any role lets a token impersonate", "return p, m.Role == workloadIdentityUser && wrong", "return p, wrong", answers),
+	one("infra/doctor/diagnosis/condition.go", "a condition that trusts names will do", "{\"taken-name\", fmt", "{\"push-maim\", fmt", answers),
+	one("infra/doctor/diagnosis/condition.go", "a claim that is missing is no claim that is false", "if value == true || e.explained", "if value == true || err != nil || e.explained", answers),
+	one("infra/doctor/diagnosis/mapping.go", "a mapping that fails admits", "case err != nil:\n\t\t\tfailed[key] = err", "case err != nil:", answers),
+	one("infra/doctor/diagnosis/provider.go", "an issuer may end by a slash", "if want == has {", "if strings.TrimRight(want, \"/\") == has {", answers),
+	one("infra/doctor/diagnosis/provider.go", "a token that expired is good", "case e.Now.After(at(c.ExpiresAt).Add(skew)):", "case e.Now.After(at(c.ExpiresAt).Add(60 * skew)):", answers),
+	one("infra/doctor/diagnosis/agreement.go", "a tie has a winner", "if 2*count[value] <= len(all) && len(others) > 0 {", "if 2*count[value] < 0 {", doctor),
+	one("infra/doctor/diagnosis/deployment.go", "a deployer acts as others", "case owner == name && email != d.Email, shared:", "case owner != \"\", shared:", answers),
+	one("infra/doctor/diagnosis/diagnosis.go", "another function's fault refuses this one's token", "case f.Elsewhere, f.Effect == Endangers", "case f.Effect == Endangers", answers),
+	one("infra/doctor/workflow/workflow.go", "a called job needs no caller's permission", "append(slices.Clip(outer.Asking), grant(f, id))", "append(slices.Clip(outer.Asking[:0]), grant(f, id))", workflows),
+	one("infra/doctor/workflow/workflow.go", "a job without permissions has the workflow's beside its own", "if permissions == nil && f.Permissions != nil {", "if f.Permissions != nil {", workflows),
+	one("infra/doctor/token/scenario.go", "both forms of sub are one", "byName.Subject, byID.Subject = c.Subjects()", "byName.Subject, _ = c.Subjects()\n\tbyID.Subject = byName.Subject", claims),
+	one("infra/doctor/command/show.go", "a terminal obeys a token", "if r != '\\n' && (unicode.IsControl(r)", "if r == 0 && (unicode.IsControl(r)", answers),
 }
