@@ -21,6 +21,7 @@ var (
 	attempts  = tests{"the attempts", "./functions/auth", "^Test(Attempts|Device|Registrations|FailedSignIns)", false}
 	door      = tests{"the front door", "./functions/web/door", ".", true}
 	frames    = tests{"the frame", "./shared/httpapi", ".", false}
+	migrating = tests{"the migrate job", "./migrations/migrate", "^TestTheAddressMayBeASecret$", false}
 	doctor    = tests{"the doctor's changes", "./infra/doctor/diagnosis", "^Test", false}
 	answers   = tests{"the doctor's answers", "./infra/doctor/command", "^Test", false}
 	workflows = tests{"the workflows", "./infra/doctor/workflow", "^Test", false}
@@ -203,6 +204,8 @@ var otherMutants = []mutant{
 	one("shared/identity/device.go", "rotating the keys makes devices strangers", "for i, k := range keys.order {", "for i, k := range keys.order[:1] {", attempts),
 	one("shared/ratelimit/limiter.go", "a request waits for Redis twice", "	if alone {\n		return\n	}\n	answer", "	answer", limits),
 	one("shared/ratelimit/local.go", "failures cost nothing", "if over := failures - Backoff.Free; over >= 0 {", "if over := failures - Backoff.Free; over > 1e6 {", limits),
+	one("migrations/migrate/migrate.go", "a job that cannot read its address has succeeded", "errors.Unwrap(err))\n\t\treturn 1", "errors.Unwrap(err))\n\t\treturn 0", migrating),
+	one("migrations/migrate/migrate.go", "a job's address is no secret", "Secret: true, Optional: true, Doc: \"the database", "Optional: true, Doc: \"the database", migrating),
 	one("shared/httpapi/client.go", "a client says who it is", "entries[len(entries)-p.Hops]", "entries[0]", frames),
 	one("shared/httpapi/origin.go", "a page of another site writes", "|| near && o.isOwn(r, origins[0])", "|| near || o.isOwn(r, origins[0])", frames),
 	one("shared/httpapi/origin.go", "a page that names no origin writes", "		return near\n", "		return near || true\n", frames),
