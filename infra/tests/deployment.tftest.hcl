@@ -73,7 +73,7 @@ run "gateway" {
   }
   assert {
     condition = { for e in google_cloud_run_v2_service.function["refresh"].template[0].containers[0].env : e.name => e.value } == {
-      CLIENT_ADDRESS_HEADER = "X-Dash-Client-Address"
+      CLIENT_ADDRESS_HEADER = "X-Dashboard-Client"
       PUBLIC_ORIGIN         = "https://web-123456789012.europe-west1.run.app"
       DATABASE_INSTANCE     = "acme-dash:europe-west1:dashboard"
       DATABASE_USER         = "fn-refresh@acme-dash.iam"
@@ -296,7 +296,7 @@ run "addresses_of_your_own" {
   }
   assert {
     condition = { for e in google_cloud_run_v2_service.function["auth"].template[0].containers[0].env : e.name => e.value if !endswith(e.name, "_KEYS") } == {
-      CLIENT_ADDRESS_HEADER = "X-Dash-Client-Address"
+      CLIENT_ADDRESS_HEADER = "X-Dashboard-Client"
       PUBLIC_ORIGIN         = "https://dash.acme.example"
       ALLOWED_ORIGINS       = "https://other.acme.example"
       RATE_LIMIT_SCALE      = "2"

@@ -242,6 +242,7 @@ func TestManifestSaysAllThatTheDeploymentNeeds(t *testing.T) {
 	}
 	const want = `{
   "//": "Printed from functions.All by: go test ./functions -update. Do not edit.",
+  "client_header": "X-Dashboard-Client",
   "settings": [
     {
       "name": "TRUSTED_PROXIES",

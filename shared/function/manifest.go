@@ -15,9 +15,10 @@ import (
 // The manifest is what Terraform, CI, the deployment and the front door know of
 // the functions. It is printed from the values, never edited.
 type manifest struct {
-	Comment   string             `json:"//"`
-	Settings  []manifestSetting  `json:"settings"` // of every function
-	Functions []manifestFunction `json:"functions"`
+	Comment      string             `json:"//"`
+	ClientHeader string             `json:"client_header"` // by which the front door says who the client is
+	Settings     []manifestSetting  `json:"settings"`      // of every function
+	Functions    []manifestFunction `json:"functions"`
 }
 
 type manifestFunction struct {
@@ -68,7 +69,7 @@ type manifestRoute struct {
 
 // Manifest returns the functions as JSON, in the order given.
 func Manifest(fns ...Function) ([]byte, error) {
-	m := manifest{Comment: "Printed from functions.All by: go test ./functions -update. Do not edit."}
+	m := manifest{ClientHeader: httpapi.ClientHeader, Comment: "Printed from functions.All by: go test ./functions -update. Do not edit."}
 	for _, s := range frame {
 		m.Settings = append(m.Settings, settingOf(s))
 	}

@@ -48,7 +48,7 @@ locals {
   # What is set for a function apart from the operator's own settings.
   placed = { for name, f in local.declared : name => merge(
     var.front_door == "load_balancer" && contains(local.served, name) ? { TRUSTED_PROXIES = "2" } : {},
-    var.front_door == "gateway" && contains(local.behind, name) ? { CLIENT_ADDRESS_HEADER = "X-Dash-Client-Address" } : {},
+    var.front_door == "gateway" && contains(local.behind, name) ? { CLIENT_ADDRESS_HEADER = local.manifest.client_header } : {},
     var.front_door == "gateway" && name == local.door ? { FUNCTION_URLS = join(",", [for other in sort(local.behind) : "${other}=${local.url[other]}"]) } : {},
     { PUBLIC_ORIGIN = local.origin },
     !contains(local.database, name) ? {} : merge(
