@@ -24,7 +24,7 @@ func Run(ctx context.Context, getenv func(string) string, out io.Writer) int {
 		fmt.Fprintln(out, err)
 		return 1
 	}
-	fmt.Fprintf(out, "%d days are marked; rollup computes them within its next calls, every other minute, some 500 a second. Figures are right all the while, or say that days are being computed.\n", days)
+	fmt.Fprintf(out, "%d days are marked; rollup computes them within its next calls, every other minute. Until then the page says that days are being computed.\n", days)
 	return 0
 }
 
