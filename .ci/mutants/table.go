@@ -18,6 +18,10 @@ var (
 	tokens    = tests{"the tokens", "./shared/identity", "^(TestAccessToken|TestRefreshToken|TestIssuers|TestKeys|TestSmallOrder|TestCookieInput|TestGrant|TestClearCookie|TestSigner)", false}
 	limits    = tests{"the limits", "./shared/ratelimit", ".", false}
 	frames    = tests{"the frame", "./shared/httpapi", ".", false}
+	changed   = tests{"what has changed", "./infra/changed", ".", false}
+	archives  = tests{"the dumps", "./infra/backup/archive", ".", false}
+	rebuilds  = tests{"the rebuild", "./functions/rollup/rebuild", ".", false}
+	bootstrap = tests{"the bootstrap", "./infra/bootstrap", ".", false}
 	faults    = tests{"the faults of a database", "./shared/postgres", "^(TestFault|TestRefusedLogin|TestEachBrokenStep)", false}
 )
 
@@ -39,7 +43,7 @@ func one(file, why, from, to string, by tests) mutant {
 	return mutant{why: why, file: file, edits: []edit{{from, to}}, tests: by}
 }
 
-var mutants = slices.Concat(refreshMutants, authMutants, identityMutants, otherMutants)
+var mutants = slices.Concat(refreshMutants, authMutants, identityMutants, otherMutants, operatingMutants)
 
 // refreshMutants break the statement that rotates, and what is said of its
 // verdict. A parameter that a mutant has no use for is kept, or PostgreSQL would
@@ -157,4 +161,24 @@ var otherMutants = []mutant{
 	one("shared/httpapi/client.go", "a client says who it is", "entries[len(entries)-p.Hops]", "entries[0]", frames),
 	one("shared/httpapi/origin.go", "a page of another site writes", "|| near && o.isOwn(r, origins[0])", "|| near || o.isOwn(r, origins[0])", frames),
 	one("shared/httpapi/origin.go", "a page that names no origin writes", "		return near\n", "		return near || true\n", frames),
+}
+
+// operatingMutants break what deploys, keeps and restores.
+var operatingMutants = []mutant{
+	one("infra/changed/changed.go", "what went is not seen", "if _, err := os.Lstat(filepath.Join(dir, file)); err == nil {", "if true {", changed),
+	one("infra/changed/changed.go", "a file that moved stays where it was", `"--no-renames", `, `"--find-renames", `, changed),
+	one("infra/changed/changed.go", "what cannot be compared has not changed", `		fmt.Fprintf(errs, "everything: %q is no commit of this clone\n", base)
+		return everything, nil`, `		fmt.Fprintf(errs, "everything: %q is no commit of this clone\n", base)
+		return Changes{Functions: []string{}}, nil`, changed),
+	one("infra/changed/changed.go", "modules concern nobody", `file == "go.mod" || `, "", changed),
+	one("infra/backup/archive/archive.go", "half a file is committed", "if read == nil {", "if true {", archives),
+	one("infra/backup/archive/archive.go", "what is there is lost untold", "len(objects) > 0 && !replace", "len(objects) > 0 && false", archives),
+	one("infra/backup/archive/archive.go", "a restore that fails leaves a part", `begin := "BEGIN;\n"`, `begin := "\n"`, archives),
+	one("infra/backup/archive/archive.go", "nobody reads the file before", `call(ctx, nil, io.Discard, "", reader.file, "--file=-", file)`, "error(nil)", archives),
+	one("infra/backup/archive/run.go", "the password is an argument", "u.User = url.User(u.User.Username())", "_ = url.User", archives),
+	one("functions/rollup/rebuild/rebuild.go", "days are those of UTC", "(c.authored_at AT TIME ZONE z.time_zone)::date", "(c.authored_at AT TIME ZONE 'UTC')::date", rebuilds),
+	one("functions/rollup/rebuild/rebuild.go", "rollups of no facts stay", "\n	UNION SELECT 'deployments', environment_id, day FROM rollup_samples", "", rebuilds),
+	one("infra/bootstrap/github.go", "reviewers are taken away", "case err != nil && !absent(err):", "case err == nil || !absent(err):", bootstrap),
+	one("infra/bootstrap/shell.go", "a dry run does it", "	if sh.dry {", "	if false {", bootstrap),
+	one("infra/bootstrap/cloud.go", "any branch applies", `"assertion.ref == 'refs/heads/main'",`, "", bootstrap),
 }
