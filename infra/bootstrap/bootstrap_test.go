@@ -85,7 +85,9 @@ func TestTheCloudIsMadeReadyOnce(t *testing.T) {
 		"iam service-accounts create terraform",
 		"--member=serviceAccount:terraform@acme-dash.iam.gserviceaccount.com --role=roles/run.admin --condition=None",
 		"providers create-oidc github",
-		"assertion.repository_owner_id == '65' && assertion.repository_id == '74'",
+		"--attribute-condition=assertion.repository_owner_id == '65' && assertion.repository_id == '74' && assertion.ref == 'refs/heads/main' && assertion.ref_type == 'branch' && " +
+			"assertion.event_name == 'workflow_dispatch' && assertion.runner_environment == 'github-hosted' && has(assertion.environment) && assertion.environment == 'infra' && " +
+			"assertion.workflow_ref.endsWith('/.github/workflows/infra.yml@refs/heads/main')",
 		"/projects/123456789012/locations/global/workloadIdentityPools/terraform/attribute.repository_id/74",
 	} {
 		if !strings.Contains(log, want) {

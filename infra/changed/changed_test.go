@@ -107,6 +107,7 @@ func TestAChangeTouchesWhatIsBuiltFromIt(t *testing.T) {
 		"a file more":                 {func(h house) { h.write("functions/auth/new.go", "package auth\n") }, "auth"},
 		"a file less":                 {func(h house) { h.remove("functions/auth/old.go") }, "auth"},
 		"a file that moved":           {func(h house) { h.git("mv", "functions/auth/old.go", "functions/auth/young.go") }, "auth"},
+		"a page that moved out":       {func(h house) { h.write("docs/x", "x"); h.git("mv", "functions/web/page/a.html", "docs/a.html") }, "web"},
 		"what one links":              {func(h house) { h.write("shared/token/token.go", "package token\n") }, "auth"},
 		"what all link":               {func(h house) { h.write("shared/mux/mux.go", "package mux // x\n") }, "web auth"},
 		"an embedded file":            {func(h house) { h.write("functions/web/page/a.html", "x") }, "web"},
