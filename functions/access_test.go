@@ -33,6 +33,13 @@ type building struct {
 
 func open(t *testing.T) *building {
 	t.Helper()
+	return openIn(t, nil, functions.All...)
+}
+
+// openIn is open for some of the functions, whose frame finds its settings where
+// frame says.
+func openIn(t *testing.T, frame function.Lookup, fns ...function.Function) *building {
+	t.Helper()
 	settings := identitytest.Settings(t)
 	owner := pgtest.URL(t)
 	settings["DATABASE_POOL"], settings["RATE_LIMIT_SCALE"] = "8", unlimited
@@ -43,7 +50,7 @@ func open(t *testing.T) *building {
 			logins[fn.Name] = pgtest.As(t, owner, fn.Name)
 		}
 	}
-	env := function.NewEnv(slog.New(slog.DiscardHandler), time.Now, nil).Apart(func(fn string) function.Lookup {
+	env := function.NewEnv(slog.New(slog.DiscardHandler), time.Now, frame).Apart(func(fn string) function.Lookup {
 		return func(name string) (string, bool) {
 			if name == "DATABASE_URL" {
 				return logins[fn], true
@@ -52,7 +59,7 @@ func open(t *testing.T) *building {
 			return value, ok
 		}
 	})
-	handler, err := function.Handler(env, functions.All...)
+	handler, err := function.Handler(env, fns...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,7 +75,8 @@ func shellOf(t *testing.T, path string) []string {
 		for _, found := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
 			all = append(all, found[1])
 		}
-		for _, found := range regexp.MustCompile("`(gcloud [^`]+)`").FindAllStringSubmatch(text, -1) {
+		// Without flags or variables it is a mention, which may leave out the rest.
+		for _, found := range regexp.MustCompile("`(gcloud [^`]*(?:--|\"\\$)[^`]*)`").FindAllStringSubmatch(text, -1) {
 			all = append(all, strings.ReplaceAll(found[1], "\n", " "))
 		}
 		return all

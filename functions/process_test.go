@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/devops-dashboard/dashboard/functions/web"
 	"github.com/devops-dashboard/dashboard/shared/function"
 	"github.com/devops-dashboard/dashboard/shared/identity"
 )
@@ -58,6 +59,9 @@ func settingsOf(fn function.Function) []string {
 		if s.Default == "" && !s.Optional {
 			all = append(all, s.Name+"="+cmp.Or(keys[s.Name], "x"))
 		}
+	}
+	if fn.Name == web.Function.Name { // as it is deployed
+		all = append(all, "FUNCTION_URLS="+urlsAt("http://127.0.0.1:1"))
 	}
 	return all
 }

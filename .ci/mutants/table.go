@@ -16,12 +16,20 @@ var (
 	changes   = tests{"the changes of a password", "./functions/auth", "^(TestPasswordChangeWhileTheAccountChanges|TestPasswordChangesAtOnce|TestCallsWantALivingSession)$", false}
 	timing    = tests{"the time of refusals", "./functions/auth", "^TestTimeTellsNothingOfAccounts$", false}
 	tokens    = tests{"the tokens", "./shared/identity", "^(TestAccessToken|TestRefreshToken|TestIssuers|TestKeys|TestSmallOrder|TestCookieInput|TestGrant|TestClearCookie|TestSigner)", false}
-	limits    = tests{"the limits", "./shared/ratelimit", ".", false}
+	limits    = tests{"the limits", "./shared/ratelimit", "^Test(Al|An|At|[B-LO-Z]|NothingOf)", true}
+	memories  = tests{"what an instance holds", "./shared/ratelimit", "^TestMemory", false}
+	attempts  = tests{"the attempts", "./functions/auth", "^Test(Attempts|Device|Registrations|FailedSignIns)", false}
+	door      = tests{"the front door", "./functions/web/door", ".", true}
 	frames    = tests{"the frame", "./shared/httpapi", ".", false}
 	changed   = tests{"what has changed", "./infra/changed", ".", false}
 	archives  = tests{"the dumps", "./infra/backup/archive", ".", false}
 	rebuilds  = tests{"the rebuild", "./functions/rollup/rebuild", ".", false}
 	bootstrap = tests{"the bootstrap", "./infra/bootstrap", ".", false}
+	migrating = tests{"the migrate job", "./migrations/migrate", "^TestTheAddressMayBeASecret$", false}
+	doctor    = tests{"the doctor's changes", "./infra/doctor/diagnosis", "^Test", false}
+	answers   = tests{"the doctor's answers", "./infra/doctor/command", "^Test", false}
+	workflows = tests{"the workflows", "./infra/doctor/workflow", "^Test", false}
+	claims    = tests{"the claims", "./infra/doctor/token", "^Test", false}
 	faults    = tests{"the faults of a database", "./shared/postgres", "^(TestFault|TestRefusedLogin|TestEachBrokenStep)", false}
 )
 
@@ -36,6 +44,9 @@ const (
 	cookieFile   = "shared/identity/cookie.go"
 	objectFile   = "shared/identity/object.go"
 	pruneFile    = "functions/rollup/sessions.go"
+
+	calleeFile    = "functions/web/door/callee.go"
+	doorTokenFile = "functions/web/door/token.go"
 )
 
 // one is a mutant of one edit.
@@ -43,7 +54,7 @@ func one(file, why, from, to string, by tests) mutant {
 	return mutant{why: why, file: file, edits: []edit{{from, to}}, tests: by}
 }
 
-var mutants = slices.Concat(refreshMutants, authMutants, identityMutants, otherMutants, operatingMutants)
+var mutants = slices.Concat(refreshMutants, authMutants, identityMutants, otherMutants, doorMutants, doctorMutants, operatingMutants)
 
 // refreshMutants break the statement that rotates, and what is said of its
 // verdict. A parameter that a mutant has no use for is kept, or PostgreSQL would
@@ -139,6 +150,34 @@ var identityMutants = []mutant{
 	one(cookieFile, "the cookie outlives its session", "int(keep/time.Second)", "int(keep/time.Second)+1", model),
 }
 
+// doorMutants break what the front door keeps apart.
+var doorMutants = []mutant{
+	one(calleeFile, "a client speaks for proxies", "\tstrip(h)\n", "", door),
+	one("functions/web/door/header.go", "a client speaks for those of one prefix", "strings.HasPrefix(named, prefix)", "named == prefix", door),
+	one("functions/web/door/header.go", "a POST is made twice", "\"Idempotency-Key\", \"X-Idempotency-Key\",", "", door),
+	one(calleeFile, "every function gets every cookie", "\thttpapi.KeepCookies(h, c.Cookies)\n", "", door),
+	one("functions/web/door/header.go", "every function sets every cookie", "return !slices.Contains(cookies, strings.TrimSpace(name))", "return name == \"\" && cookies == nil", door),
+	one(calleeFile, "a refusal of Cloud Run ends a session", "res.Header.Get(\"X-Request-Id\") == \"\" || ", "", door),
+	one(calleeFile, "a slow function is waited for", "\t\tdefault:\n\t\t\thttpapi.WriteProblem(w, r, c.away(fmt.Errorf(\"%d requests to it are under way\", cap(c.slots))))\n\t\t\treturn\n", "", door),
+	one(calleeFile, "requests leave no room behind", "defer func() { <-c.slots }()", "defer func() {}()", door),
+	one(calleeFile, "a body has any size", "http.MaxBytesReader(w, r.Body, limit)", "http.MaxBytesReader(w, r.Body, limit<<10)", door),
+	one(calleeFile, "a body goes on that nobody reads", "if limit == 0 {", "if limit < 0 {", door),
+	one(calleeFile, "a stream is kept back", "FlushInterval: -1,", "FlushInterval: time.Hour,", door),
+	one(calleeFile, "being late passes for being broken", "errors.Is(ctx.Err(), context.DeadlineExceeded)", "errors.Is(err, io.EOF)", door),
+	one("functions/web/door/served.go", "everybody calls what the scheduler calls", "return r.Access != \"scheduler\"", "return r.Access != \"\"", door),
+	one("functions/web/door/reply.go", "headers stand there twice", "\t\th[name] = values\n", "\t\th[name] = append(h[name], values...)\n", door),
+	one("functions/web/door/reply.go", "a hint takes the headers away", "\t\tmaps.Copy(h, prepared)\n", "\t\t_ = prepared\n", door),
+	one("functions/web/door/urls.go", "a token goes out in the clear", "scheme == \"http\" && !httpapi.IsLoopback(host)", "scheme == \"http\" && host == \"\"", door),
+	one(doorTokenFile, "an old token serves", "now.Before(h.expires.Add(-margin)), ", "now.Before(h.expires), ", door),
+	one(doorTokenFile, "a token is renewed when it has ended", "due := expires.Add(-early)", "due := expires", door),
+	one(doorTokenFile, "who has a token waits for the next", "\tif serves {\n\t\treturn h.token, nil\n\t}\n\tselect", "\tselect", door),
+	one(doorTokenFile, "an outage is asked about at each request", "h.renewal = now.Add(pause)", "h.renewal = now", door),
+	one("shared/httpapi/relay.go", "anybody is taken for the door", "if http.CanonicalHeaderKey(p.Header) != ClientHeader {", "if false {", frames),
+	one("shared/httpapi/relay.go", "anything is taken for an id", "isHex(id, 2*requestIDBytes)", "id != \"\"", frames),
+	one("shared/httpapi/cookies.go", "a cookie passes for another", "slices.Contains(names, textproto.TrimString(name))", "slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(name, n) })", frames),
+	one("shared/httpapi/httpapi.go", "a function sees what it does not declare", "\tif a.Cookies != nil {\n", "\tif false {\n", frames),
+}
+
 // otherMutants break what sessions stand on.
 var otherMutants = []mutant{
 	one("shared/postgres/postgres.go", "a database that cannot be reached is a defect", "if errors.As(err, &connect) {", "if errors.As(err, &connect) && connect == nil {", faults),
@@ -150,17 +189,49 @@ var otherMutants = []mutant{
 	one("shared/ratelimit/route.go", "answers tell of a device's limits", "d.Refused.By != Account && d.Refused.By != Device", "d.Refused.By != Account", limits),
 	one("shared/ratelimit/route.go", "a device fails for its account", "		a.key.ID = s.Device\n", "", limits),
 	one("shared/ratelimit/route.go", "neighbours lock a known device out", "s.Device != uuid.Nil && k.Policy.By == Network", "false", limits),
-	one("shared/ratelimit/route.go", "requests that are no good cost nothing", "if !call.decided {", "if false {", limits),
+	one("shared/ratelimit/route.go", "requests that are no good cost nothing", "		if call.decided {\n			return nil", "		if true {\n			return nil", limits),
 	one("shared/ratelimit/route.go", "every success asks Redis twice", "	if a.failed {", "	if true {", limits),
-	one("shared/ratelimit/local.go", "refusals fill the memory", "len(l.refused) < most {", "true {", limits),
-	one("shared/ratelimit/local.go", "refusals are kept for ever", "delete(l.refused, k)\n		}\n	}\n	for k, f", "_ = k\n		}\n	}\n	for k, f", limits),
+	one("shared/ratelimit/local.go", "refusals fill the memory", "len(l.refused) < most {", "true {", memories),
+	one("shared/ratelimit/local.go", "refusals are kept for ever", "delete(l.refused, k)\n		}\n	}\n	for k, f", "_ = k\n		}\n	}\n	for k, f", memories),
 	one("shared/ratelimit/local.go", "those who try at once are all let in, alone", "			f.until = now.Add(wait)\n		}\n		l.failed[*account] = f", "		}\n		l.failed[*account] = f", limits),
 	one("shared/ratelimit/take.lua", "those who try at once are all let in", "failures > 0 and over >= 0", "false", limits),
+	one("shared/ratelimit/local.go", "strangers who have no place are refused", "		if l.place(k) != k {\n			continue\n		}\n", "", memories),
+	one("shared/ratelimit/local.go", "all limits stand where the first does", "microseconds(until[i])", "microseconds(until[0]+0*int64(i))", limits),
+	one("shared/ratelimit/local.go", "a refusal is known to be the last", "emission*time.Duration(burst-1))\n", "emission*time.Duration(burst))\n", limits),
+	one("shared/ratelimit/take.lua", "failures are forgotten with an attempt", "'KEEPTTL'", "'PX', 900000", limits),
+	one("shared/ratelimit/take.lua", "an attempt without an outcome locks its owner out", "math.min(tonumber(ARGV[2 * last + 4]), ", "math.min(tonumber(ARGV[2 * last + 1]), ", limits),
+	one("shared/ratelimit/route.go", "a network that is used up frees its addresses", "!d.Allowed && d.Refused.By == Network {", "false && d.Allowed {", limits),
+	one("shared/ratelimit/route.go", "a device is known where it does not count", "	if !c.knowsDevices() {\n		s.Device = uuid.Nil\n	}\n", "", attempts),
+	one("functions/auth/login.go", "a stranger's failures are a device's", "if attempt, _, err = a.admit", "if _, _, err = a.admit", attempts),
+	one("functions/auth/login.go", "a password that was is a device's all the same", "device.Epoch != account.epoch && ", "false && ", attempts),
+	one("shared/identity/device.go", "of many devices one counts", "if len(in.devices) != 1 {", "if len(in.devices) == 0 {", attempts),
+	one("shared/identity/device.go", "rotating the keys makes devices strangers", "for i, k := range keys.order {", "for i, k := range keys.order[:1] {", attempts),
 	one("shared/ratelimit/limiter.go", "a request waits for Redis twice", "	if alone {\n		return\n	}\n	answer", "	answer", limits),
 	one("shared/ratelimit/local.go", "failures cost nothing", "if over := failures - Backoff.Free; over >= 0 {", "if over := failures - Backoff.Free; over > 1e6 {", limits),
+	one("migrations/migrate/migrate.go", "a job that cannot read its address has succeeded", "errors.Unwrap(err))\n\t\treturn 1", "errors.Unwrap(err))\n\t\treturn 0", migrating),
+	one("migrations/migrate/migrate.go", "a job's address is no secret", "Secret: true, Optional: true, Doc: \"the database", "Optional: true, Doc: \"the database", migrating),
 	one("shared/httpapi/client.go", "a client says who it is", "entries[len(entries)-p.Hops]", "entries[0]", frames),
 	one("shared/httpapi/origin.go", "a page of another site writes", "|| near && o.isOwn(r, origins[0])", "|| near || o.isOwn(r, origins[0])", frames),
 	one("shared/httpapi/origin.go", "a page that names no origin writes", "		return near\n", "		return near || true\n", frames),
+}
+
+// doctorMutants break what the doctor sees.
+var doctorMutants = []mutant{
+	one("infra/doctor/diagnosis/binding.go", "a member of another pool binds", " && p.project == e.names.number && p.pool == e.names.pool", "", answers),
+	one("infra/doctor/diagnosis/binding.go", "a pipeline may deploy another function", "case from != to && may:", "case from != to && may && from == \"\":", answers),
+	one("infra/doctor/diagnosis/binding.go", "any role lets a token impersonate", "return p, m.Role == workloadIdentityUser && wrong", "return p, wrong", answers),
+	one("infra/doctor/diagnosis/condition.go", "a condition that trusts names will do", "{\"taken-name\", fmt", "{\"push-maim\", fmt", answers),
+	one("infra/doctor/diagnosis/condition.go", "a claim that is missing is no claim that is false", "if value == true || e.explained", "if value == true || err != nil || e.explained", answers),
+	one("infra/doctor/diagnosis/mapping.go", "a mapping that fails admits", "case err != nil:\n\t\t\tfailed[key] = err", "case err != nil:", answers),
+	one("infra/doctor/diagnosis/provider.go", "an issuer may end by a slash", "if want == has {", "if strings.TrimRight(want, \"/\") == has {", answers),
+	one("infra/doctor/diagnosis/provider.go", "a token that expired is good", "case e.Now.After(at(c.ExpiresAt).Add(skew)):", "case e.Now.After(at(c.ExpiresAt).Add(60 * skew)):", answers),
+	one("infra/doctor/diagnosis/agreement.go", "a tie has a winner", "if 2*count[value] <= len(all) && len(others) > 0 {", "if 2*count[value] < 0 {", doctor),
+	one("infra/doctor/diagnosis/deployment.go", "a deployer acts as others", "case owner == name && email != d.Email, shared:", "case owner != \"\", shared:", answers),
+	one("infra/doctor/diagnosis/diagnosis.go", "another function's fault refuses this one's token", "case f.Elsewhere, f.Effect == Endangers", "case f.Effect == Endangers", answers),
+	one("infra/doctor/workflow/workflow.go", "a called job needs no caller's permission", "append(slices.Clip(outer.Asking), grant(f, id))", "append(slices.Clip(outer.Asking[:0]), grant(f, id))", workflows),
+	one("infra/doctor/workflow/workflow.go", "a job without permissions has the workflow's beside its own", "if permissions == nil && f.Permissions != nil {", "if f.Permissions != nil {", workflows),
+	one("infra/doctor/token/scenario.go", "both forms of sub are one", "byName.Subject, byID.Subject = c.Subjects()", "byName.Subject, _ = c.Subjects()\n\tbyID.Subject = byName.Subject", claims),
+	one("infra/doctor/command/show.go", "a terminal obeys a token", "if r != '\\n' && (unicode.IsControl(r)", "if r == 0 && (unicode.IsControl(r)", answers),
 }
 
 // operatingMutants break what deploys, keeps and restores.

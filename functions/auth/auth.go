@@ -19,9 +19,10 @@ import (
 
 // Function is the auth function.
 var Function = function.Function{
-	Name:  "auth",
-	Doc:   "keeps accounts and signs people in and out.",
-	Needs: []function.Need{postgres.Need, redis.Need, ratelimit.Need, identity.VerifyNeed, identity.SignNeed},
+	Name:    "auth",
+	Doc:     "keeps accounts and signs people in and out.",
+	Needs:   []function.Need{postgres.Need, redis.Need, ratelimit.Need, identity.VerifyNeed, identity.SignNeed},
+	Cookies: []string{httpapi.RefreshCookie, identity.DeviceCookie},
 	Tables: []function.Grant{
 		{Table: "users", Owner: true,
 			Select: "id, email, email_key, name, password_hash, session_epoch, disabled_at",

@@ -170,12 +170,14 @@ func TestFailedSignInsDoNotHinderRegistering(t *testing.T) {
 		login(t, handler, email, "a guess")
 	}
 	registered(t, handler, ada())
+	mine := login(t, f.with(t, map[string]string{"REDIS_URL": redistest.URL(t)}), email, password).Device
 	for n := range 3 {
 		want := http.StatusConflict
 		if n == 2 {
 			want = http.StatusTooManyRequests
 		}
-		if got := register(t, handler, ada()); got.Status != want {
+		// Also to who has signed in to it before.
+		if got := register(t, handler, ada(), device(mine)); got.Status != want {
 			t.Errorf("attempt %d on one address: %d %s", n+2, got.Status, got.Raw)
 		}
 	}
@@ -218,6 +220,17 @@ func TestDeviceOfAnOlderPasswordIsNone(t *testing.T) {
 	}
 	if got := login(t, handler, email, another, device(changed.Device)); got.Status != http.StatusOK {
 		t.Errorf("the device of the new: %d %s", got.Status, got.Raw)
+	}
+	if got := login(t, handler, email, another, device(changed.Device), device(changed.Device)); got.Status != http.StatusTooManyRequests {
+		t.Errorf("of two none counts: %d %s", got.Status, got.Raw)
+	}
+	// What fails by it is the account's.
+	handler = f.with(t, map[string]string{"REDIS_URL": redistest.URL(t)})
+	for range 5 {
+		login(t, handler, email, "a guess", device(mine.Device))
+	}
+	if got := login(t, handler, email, another); got.Status != http.StatusTooManyRequests {
+		t.Errorf("after five failures: %d %s", got.Status, got.Raw)
 	}
 }
 

@@ -6,15 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 
 	"github.com/devops-dashboard/dashboard/functions"
-	"github.com/devops-dashboard/dashboard/shared/function"
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
 )
 
-// client calls the functions without a network, also on the routes that the
-// front hides.
+// client calls the functions without a network, also on the routes that the door
+// does not lead to.
 type client struct{ handler http.Handler }
 
 // call sends in as JSON, decodes a 2xx answer into out, and returns the status.
@@ -56,28 +54,6 @@ func (c client) callSchedules(ctx context.Context) {
 			_, _ = c.call(ctx, http.MethodPost, s.Path, "", nil, nil)
 		}
 	}
-}
-
-// front hides the routes that only Cloud Scheduler may call, as the door to the
-// functions does in the cloud.
-func front(handler http.Handler, env *function.Env) http.Handler {
-	var hidden []string
-	for _, fn := range functions.All {
-		for _, route := range function.Routes(fn) {
-			if route.Access == "scheduler" {
-				hidden = append(hidden, route.Path)
-			}
-		}
-	}
-	// A mux without routes answers and logs as for any other unknown route.
-	nothing := httpapi.Wrap(http.NewServeMux(), env.Log, env.Now, httpapi.Surroundings{})
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if slices.Contains(hidden, r.URL.Path) {
-			nothing.ServeHTTP(w, r)
-			return
-		}
-		handler.ServeHTTP(w, r)
-	})
 }
 
 // recorded is an answer kept in memory.

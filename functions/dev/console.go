@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"unicode"
+
+	"github.com/devops-dashboard/dashboard/functions/web/door"
 )
 
 // console writes log records for a person at a terminal: one short line each,
@@ -29,6 +31,9 @@ func (c console) Enabled(_ context.Context, level slog.Level) bool {
 
 // Handle writes the record.
 func (c console) Handle(_ context.Context, r slog.Record) error {
+	if passedOn(r) {
+		return nil
+	}
 	text := r.Time.Format("15:04:05") + " " + printable(r.Message)
 	r.Attrs(func(a slog.Attr) bool {
 		switch a.Key {
@@ -50,6 +55,16 @@ func (c console) Handle(_ context.Context, r slog.Record) error {
 	defer c.mu.Unlock()
 	_, err := fmt.Fprintln(c.out, text)
 	return err
+}
+
+// passedOn tells whether a line is the door's about an answer of another function.
+// That function's own line says more of the same request.
+func passedOn(r slog.Record) (is bool) {
+	r.Attrs(func(a slog.Attr) bool {
+		is = a.Key == door.PassedTo
+		return !is
+	})
+	return is
 }
 
 // printable keeps what a stranger sent from moving the cursor, or passing for

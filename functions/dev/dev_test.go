@@ -246,8 +246,15 @@ func TestShowsARepositoryOnServersOfOthers(t *testing.T) {
 	if hidden.RequestID == "" {
 		t.Error("a hidden route answers without a request id")
 	}
+	first.ask(t, 404, "GET", "/nowhere", "", nil, nil)
 	if code := first.end(); code != 0 {
 		t.Errorf("ended with %d", code)
+	}
+	// One line for each request, be it the door's or that of the function behind it.
+	for _, request := range []string{"GET /api/health 200", "POST /api/rollup/condense 404", "POST /api/auth/login 200", "GET /nowhere 404"} {
+		if n := strings.Count(first.output.String(), request); n != 1 {
+			t.Errorf("%d lines say %s:\n%s", n, request, first.output)
+		}
 	}
 	if !strings.HasSuffix(first.output.String(), "Stopped.\n") {
 		t.Errorf("the last line is not a goodbye:\n%s", first.output)

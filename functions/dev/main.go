@@ -1,7 +1,7 @@
 // Command dev is the whole product on one machine: every function in one
-// process over an embedded PostgreSQL and Redis, showing the history of a real
-// repository. It decides nothing about metrics; it starts, imports, serves and
-// stops.
+// process, behind the front door as they are deployed, over an embedded PostgreSQL
+// and Redis, showing the history of a real repository. It decides nothing about
+// metrics; it starts, imports, serves and stops.
 package main
 
 import (

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"strconv"
@@ -18,7 +17,6 @@ import (
 	"github.com/devops-dashboard/dashboard/functions"
 	"github.com/devops-dashboard/dashboard/migrations"
 	"github.com/devops-dashboard/dashboard/migrations/migrate"
-	"github.com/devops-dashboard/dashboard/shared/function"
 )
 
 // drainTime is how long requests in flight may take when the server stops.
@@ -93,19 +91,16 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 		return err
 	}
 	log := newConsole(out)
-	env := function.NewEnv(slog.New(log), time.Now, kept.lookup(stores, "")).
-		Apart(func(fn string) function.Lookup { return kept.lookup(stores, fn) })
-	handler, err := function.Handler(env, functions.All...)
+	house, err := openHouse(kept, stores, slog.New(log))
 	if err != nil {
 		return err
 	}
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
-		err = errors.Join(err, env.Stop(closing))
+		err = errors.Join(err, house.close(closing))
 	}()
-	inside := client{handler}
-	team, zone, err := kept.signIn(ctx, inside, o.zone)
+	team, zone, err := kept.signIn(ctx, house.inside, o.zone)
 	if err != nil {
 		return err
 	}
@@ -116,13 +111,13 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := condense(ctx, inside, out); err != nil {
+	if err := condense(ctx, house.inside, out); err != nil {
 		return err
 	}
 	// The data folder may hold other histories, from earlier starts.
 	fmt.Fprintf(out, "\nOpen     %s/?service=%s\nSign in  %s  %s\nCtrl-C stops everything.\n\n", address(o, listener), first, kept.Email, kept.Password)
 	log.serving.Store(true)
-	return serve(ctx, listener, front(handler, env), env.Log, inside, stores.ended)
+	return serve(ctx, listener, house, stores.ended)
 }
 
 // address is where a browser on this machine finds the product.
@@ -157,11 +152,8 @@ func listen(o options) (net.Listener, error) {
 // schedules that Cloud Scheduler would keep are called every minute.
 //
 // databaseEnded, which may be nil, is closed when there is no more database.
-func serve(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger, inside client, databaseEnded <-chan struct{}) error {
-	s := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelInfo), // handshakes that fail, for one
-	}
+func serve(ctx context.Context, listener net.Listener, h *house, databaseEnded <-chan struct{}) error {
+	s := newServer(h.front, h.log)
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(listener) }()
 	minute := time.NewTicker(time.Minute)
@@ -173,7 +165,7 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler, log
 		case <-databaseEnded:
 			return errors.Join(errors.New("PostgreSQL ended by itself; postgres.log in the data folder says why. Start again"), s.Close())
 		case <-minute.C:
-			inside.callSchedules(ctx)
+			h.inside.callSchedules(ctx)
 		case <-ctx.Done():
 			draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 			defer cancel()

@@ -206,6 +206,8 @@ func TestHealthSaysHowEachDependencyIs(t *testing.T) {
 		"redis refuses":      {postgres, func(t *testing.T) string { return "redis://" + closed(t) }, map[string]string{"redis": "not reachable"}},
 		"redis hangs":        {postgres, func(t *testing.T) string { return "redis://" + dig(t).address() }, map[string]string{"redis": "no answer in time"}},
 		"redis is full":      {postgres, saying("OOM command not allowed when used memory > 'maxmemory'."), map[string]string{"redis": "takes no writes"}},
+		"redis cannot save":  {postgres, saying("MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk."), map[string]string{"redis": "takes no writes"}},
+		"redis forbids it":   {postgres, saying("NOPERM this user has no permissions to run the 'set' command"), map[string]string{"redis": "login refused"}},
 		"redis is a replica": {postgres, saying("READONLY You can't write against a read only replica."), map[string]string{"redis": "takes no writes"}},
 		"redis wants a password": {postgres, func(t *testing.T) string {
 			server := miniredis.RunT(t)

@@ -62,11 +62,11 @@ func reason(err error) string {
 	case errors.As(err, &schema):
 		return schema.Error()
 	case errors.As(err, &server) && strings.HasPrefix(server.Code, "28"), // invalid authorization
-		goredis.HasErrorPrefix(err, "WRONGPASS"), goredis.HasErrorPrefix(err, "NOAUTH"):
+		goredis.HasErrorPrefix(err, "WRONGPASS"), goredis.HasErrorPrefix(err, "NOAUTH"), goredis.HasErrorPrefix(err, "NOPERM"):
 		return "login refused"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		return "no answer in time"
-	case goredis.HasErrorPrefix(err, "OOM"), goredis.HasErrorPrefix(err, "READONLY"):
+	case goredis.HasErrorPrefix(err, "OOM"), goredis.HasErrorPrefix(err, "READONLY"), goredis.HasErrorPrefix(err, "MISCONF"):
 		return "takes no writes"
 	default:
 		return "not reachable"

@@ -24,9 +24,10 @@ const poolSize = 32
 
 // Function is the refresh function.
 var Function = function.Function{
-	Name:  "refresh",
-	Doc:   "exchanges a refresh token for its successor, and nothing else.",
-	Needs: []function.Need{postgres.NeedOf(poolSize), ratelimit.Need, identity.VerifyNeed, identity.SignNeed},
+	Name:    "refresh",
+	Doc:     "exchanges a refresh token for its successor, and nothing else.",
+	Needs:   []function.Need{postgres.NeedOf(poolSize), ratelimit.Need, identity.VerifyNeed, identity.SignNeed},
+	Cookies: []string{httpapi.RefreshCookie},
 	Tables: []function.Grant{
 		{Table: "sessions",
 			Select: "id, user_id, gen, jti, issued_at, expires_at, absolute_expires_at, superseded, epoch, revoked_at, revoke_reason",

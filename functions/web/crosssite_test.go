@@ -32,12 +32,13 @@ import (
 )
 
 // attacks is the script of the other site's page. attack asks for everything that
-// fetch can ask for, with the cookies of who reads the page, and returns what it
+// fetch and beacons can ask for, with the cookies of who reads the page, and returns what it
 // was given, be it only to embed. attackHidden does so in a sandboxed frame, whose
 // origin nobody is told. post sends a form.
 const attacks = `
 async function attack(product) {
 	const given = [];
+	for (const path of ["logout", "refresh", "logout-everywhere"]) navigator.sendBeacon(product + "/api/auth/" + path, "x");
 	for (const [method, path] of [
 		["POST", "/api/auth/logout"], ["POST", "/api/auth/refresh"], ["POST", "/api/auth/login"], ["POST", "/api/auth/logout-everywhere"],
 		["PUT", "/api/auth/password"], ["DELETE", "/api/auth/sessions/7f1f2a4e-0000-4000-8000-000000000000"],
@@ -181,12 +182,12 @@ func TestOtherSitesPagesAreRefused(t *testing.T) {
 					mu.Unlock()
 					site := map[bool]string{true: "same-site", false: "cross-site"}[page.sameSite]
 					// By no-cors three, whose type the browser makes a simple one, by cors
-					// two, and three forms. At least: a browser may send one again whose
+					// two, a beacon, and three forms. At least: a browser may send one again whose
 					// connection was closed.
 					for what, want := range map[string]int{
-						"POST /api/auth/logout":            8,
-						"POST /api/auth/refresh":           8,
-						"POST /api/auth/logout-everywhere": 8,
+						"POST /api/auth/logout":            9,
+						"POST /api/auth/refresh":           9,
+						"POST /api/auth/logout-everywhere": 9,
 						"POST /api/auth/login":             5,
 						"OPTIONS /api/auth/logout":         1,
 						"OPTIONS /api/auth/password":       3,
@@ -197,7 +198,7 @@ func TestOtherSitesPagesAreRefused(t *testing.T) {
 							t.Errorf("%s by %s arrived %d times, want %d", what, page.url, got, want)
 						}
 					}
-					for what, want := range map[string]int{"POST /api/auth/logout": 5, "OPTIONS /api/auth/password": 3, "PUT /api/auth/password": 0} {
+					for what, want := range map[string]int{"POST /api/auth/logout": 6, "OPTIONS /api/auth/password": 3, "PUT /api/auth/password": 0} {
 						if got := seen[what+" null cross-site"]; got < want || want == 0 && got != 0 {
 							t.Errorf("%s by a hidden page arrived %d times, want %d", what, got, want)
 						}

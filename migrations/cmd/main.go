@@ -11,4 +11,4 @@ import (
 	"github.com/devops-dashboard/dashboard/migrations/migrate"
 )
 
-func main() { os.Exit(migrate.Run(context.Background(), os.Getenv, os.Stdout)) }
+func main() { os.Exit(migrate.Run(context.Background(), os.LookupEnv, os.Stdout)) }

@@ -5,4 +5,7 @@ var (
 	Grant = grant
 	// Groups are the roles that the grants name.
 	Groups = groups
+	// Job is what the migrate job declares, and RunIn runs it in an environment.
+	Job   = job
+	RunIn = run
 )

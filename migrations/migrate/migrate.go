@@ -7,8 +7,10 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -17,6 +19,8 @@ import (
 	"github.com/pressly/goose/v3/lock"
 
 	"github.com/devops-dashboard/dashboard/migrations"
+	"github.com/devops-dashboard/dashboard/shared/function"
+	"github.com/devops-dashboard/dashboard/shared/secrets"
 )
 
 // Outcome is what Up did.
@@ -71,15 +75,32 @@ func up(ctx context.Context, db *sql.DB) ([]string, error) {
 	return applied, nil
 }
 
-// Run migrates the database that DATABASE_URL names, with the members that
-// DATABASE_MEMBERS names, says on out what it did and returns the exit code.
-func Run(ctx context.Context, getenv func(string) string, out io.Writer) int {
-	url := getenv("DATABASE_URL")
+// job is what the migrate job reads from its environment.
+var job = function.Function{Name: "migrate", Settings: []function.Setting{
+	{Name: "DATABASE_URL", Secret: true, Optional: true, Doc: "the database to migrate, as the owner of its tables"},
+	{Name: "DATABASE_MEMBERS", Optional: true, Doc: "the logins that the functions use: function=login, with commas between"},
+}}
+
+// Run migrates the database that DATABASE_URL names, or refers to in Secret Manager,
+// with the members that DATABASE_MEMBERS names, says on out what it did and returns
+// the exit code.
+func Run(ctx context.Context, lookup function.Lookup, out io.Writer) int {
+	env := function.NewEnv(slog.New(slog.DiscardHandler), time.Now, lookup).For(job)
+	defer func() { _ = env.Stop(context.WithoutCancel(ctx)) }()
+	return run(ctx, env, out)
+}
+
+func run(ctx context.Context, env *function.Env, out io.Writer) int {
+	url, err := secrets.For(env, "DATABASE_URL").Get(ctx)
+	if err != nil {
+		fmt.Fprintln(out, "cannot be read:", errors.Unwrap(err))
+		return 1
+	}
 	if url == "" {
 		fmt.Fprintln(out, "set DATABASE_URL to the database to migrate: postgres://USER:PASSWORD@HOST/NAME")
 		return 2
 	}
-	members, err := ParseMembers(getenv("DATABASE_MEMBERS"))
+	members, err := ParseMembers(env.Setting("DATABASE_MEMBERS"))
 	if err != nil {
 		fmt.Fprintln(out, err)
 		return 2

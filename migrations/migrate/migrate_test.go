@@ -5,16 +5,20 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/devops-dashboard/dashboard/migrations"
 	"github.com/devops-dashboard/dashboard/migrations/migrate"
+	"github.com/devops-dashboard/dashboard/shared/function"
 	"github.com/devops-dashboard/dashboard/shared/postgres/pgtest"
+	"github.com/devops-dashboard/dashboard/shared/secrets/secretstest"
 )
 
 // empty returns the address of a database without a schema.
@@ -45,7 +49,7 @@ func run(t *testing.T, url string, members ...string) (code int, out string) {
 	t.Helper()
 	environment := map[string]string{"DATABASE_URL": url, "DATABASE_MEMBERS": strings.Join(members, ",")}
 	var b bytes.Buffer
-	code = migrate.Run(t.Context(), func(name string) string { return environment[name] }, &b)
+	code = migrate.Run(t.Context(), func(name string) (string, bool) { value, ok := environment[name]; return value, ok }, &b)
 	return code, b.String()
 }
 
@@ -59,6 +63,30 @@ func TestRunSaysWhatItDid(t *testing.T) {
 	}
 	if code, out := run(t, url); code != 0 || out != at {
 		t.Errorf("the second time: exit code %d: %s", code, out)
+	}
+}
+
+// TestTheAddressMayBeASecret runs the job as Terraform sets it up: it is told where
+// its address is, and may read that.
+func TestTheAddressMayBeASecret(t *testing.T) {
+	t.Parallel()
+	manager := secretstest.New(t)
+	reference := manager.Put("DATABASE_URL-migrate", empty(t))
+	job := func(reference string) (code int, out string) {
+		env := function.NewEnv(slog.New(slog.DiscardHandler), time.Now, func(name string) (string, bool) { return reference, name == "DATABASE_URL" }).For(migrate.Job)
+		manager.Serve(env)
+		var b bytes.Buffer
+		code = migrate.RunIn(t.Context(), env, &b)
+		if err := env.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+		return code, b.String()
+	}
+	if code, out := job(reference); code != 0 || strings.Count(out, "applied ") != int(migrations.Version()) {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	if code, out := job("sm://projects/p/secrets/none/versions/latest"); code != 1 || !strings.HasPrefix(out, "cannot be read: setting DATABASE_URL: ") || !strings.Contains(out, "NotFound") {
+		t.Errorf("a secret that is not there: exit code %d: %s", code, out)
 	}
 }
 

@@ -34,6 +34,11 @@ const (
 	// Unavailable means a dependency is away and the same request may succeed
 	// after RetryAfter.
 	Unavailable
+	// Broken means a dependency answered what is of no use; whether it did what
+	// was asked is not known.
+	Broken
+	// Late means a dependency did not answer in the time it has.
+	Late
 )
 
 // Field is one part of the request that has to change.

@@ -45,6 +45,7 @@ var greeter = function.Function{
 		{Name: "GREETING", Doc: "what to say first"},
 		{Name: "NAME", Doc: "whom to greet", Optional: true},
 	},
+	Cookies: []string{"mug"},
 	Timeout: 7 * time.Second, Concurrency: 20, MemoryMiB: 256,
 	Schedules: []function.Schedule{{Name: "nightly", Cron: "0 3 * * *", Path: "/api/greet"}},
 	Routes: func(api *httpapi.API, env *function.Env) {
@@ -241,6 +242,7 @@ func TestManifestSaysAllThatTheDeploymentNeeds(t *testing.T) {
 	}
 	const want = `{
   "//": "Printed from functions.All by: go test ./functions -update. Do not edit.",
+  "client_header": "X-Dashboard-Client",
   "settings": [
     {
       "name": "TRUSTED_PROXIES",
@@ -301,6 +303,9 @@ func TestManifestSaysAllThatTheDeploymentNeeds(t *testing.T) {
           "required": false,
           "secret": false
         }
+      ],
+      "cookies": [
+        "mug"
       ],
       "timeout_seconds": 7,
       "concurrency": 20,

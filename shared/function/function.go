@@ -16,6 +16,7 @@ type Function struct {
 	Doc         string        // one sentence: what it is for
 	Needs       []Need        // the dependencies it may open
 	Settings    []Setting     // what it reads from its environment, besides what its needs bring
+	Cookies     []string      // the names of those it reads or sets; the front door passes on no others
 	Tables      []Grant       // what it does with the tables of PostgreSQL; its login may do no more
 	Timeout     time.Duration // the longest a request may take
 	Concurrency int           // requests that one instance may serve at once

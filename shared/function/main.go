@@ -132,7 +132,10 @@ func Handler(env *Env, fns ...Function) (http.Handler, error) {
 	return httpapi.Wrap(mux, env.Log, env.Now, from), nil
 }
 
-func (f Function) register(api *httpapi.API, env *Env) { f.Routes(api, env.For(f)) }
+func (f Function) register(api *httpapi.API, env *Env) {
+	api.Cookies = append([]string{}, f.Cookies...) // none is not all
+	f.Routes(api, env.For(f))
+}
 
 type liveness struct {
 	Functions []string `json:"functions"`

@@ -15,9 +15,10 @@ import (
 // The manifest is what Terraform, CI, the deployment and the front door know of
 // the functions. It is printed from the values, never edited.
 type manifest struct {
-	Comment   string             `json:"//"`
-	Settings  []manifestSetting  `json:"settings"` // of every function
-	Functions []manifestFunction `json:"functions"`
+	Comment      string             `json:"//"`
+	ClientHeader string             `json:"client_header"` // by which the front door says who the client is
+	Settings     []manifestSetting  `json:"settings"`      // of every function
+	Functions    []manifestFunction `json:"functions"`
 }
 
 type manifestFunction struct {
@@ -27,6 +28,7 @@ type manifestFunction struct {
 	DatabaseRole   string             `json:"database_role,omitempty"`
 	Tables         []manifestGrant    `json:"tables,omitempty"`
 	Settings       []manifestSetting  `json:"settings"`
+	Cookies        []string           `json:"cookies,omitempty"`
 	TimeoutSeconds int                `json:"timeout_seconds"`
 	Concurrency    int                `json:"concurrency"`
 	MemoryMiB      int                `json:"memory_mib"`
@@ -58,21 +60,22 @@ type manifestSchedule struct {
 }
 
 type manifestRoute struct {
-	Method string          `json:"method"`
-	Path   string          `json:"path"`
-	Access string          `json:"access"`
-	Limits []httpapi.Limit `json:"limits,omitempty"`
+	Method    string          `json:"method"`
+	Path      string          `json:"path"`
+	Access    string          `json:"access"`
+	BodyBytes int64           `json:"body_bytes,omitempty"`
+	Limits    []httpapi.Limit `json:"limits,omitempty"`
 }
 
 // Manifest returns the functions as JSON, in the order given.
 func Manifest(fns ...Function) ([]byte, error) {
-	m := manifest{Comment: "Printed from functions.All by: go test ./functions -update. Do not edit."}
+	m := manifest{ClientHeader: httpapi.ClientHeader, Comment: "Printed from functions.All by: go test ./functions -update. Do not edit."}
 	for _, s := range frame {
 		m.Settings = append(m.Settings, settingOf(s))
 	}
 	for _, fn := range fns {
 		out := manifestFunction{
-			Name: fn.Name, Doc: fn.Doc, Needs: []string{}, DatabaseRole: DatabaseRole(fn), Settings: []manifestSetting{},
+			Name: fn.Name, Doc: fn.Doc, Needs: []string{}, DatabaseRole: DatabaseRole(fn), Settings: []manifestSetting{}, Cookies: fn.Cookies,
 			TimeoutSeconds: int(fn.Timeout / time.Second), Concurrency: fn.Concurrency, MemoryMiB: fn.MemoryMiB,
 			Schedules: []manifestSchedule{}, Routes: []manifestRoute{},
 		}

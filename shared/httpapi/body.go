@@ -33,11 +33,7 @@ func readBody(ctx huma.Context, next func(huma.Context)) {
 		p.write(w, r)
 		return
 	}
-	limit := ctx.Operation().MaxBodyBytes
-	// huma sets its own default of 1 MiB when the operation names no limit.
-	if limit <= 0 || limit == 1<<20 {
-		limit = JSONBodyBytes
-	}
+	limit := bodyBytes(ctx.Operation())
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(ctx.Operation().BodyReadTimeout)) // huma's default: 5 s
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if p := checkBody(body, err, limit); p != nil {
@@ -46,6 +42,17 @@ func readBody(ctx huma.Context, next func(huma.Context)) {
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	next(whole{ctx})
+}
+
+// bodyBytes is the largest body that an operation reads; 0 where it reads none.
+func bodyBytes(op *huma.Operation) int64 {
+	switch {
+	case op.RequestBody == nil:
+		return 0
+	case op.MaxBodyBytes <= 0, op.MaxBodyBytes == 1<<20: // huma's own default, where none is named
+		return JSONBodyBytes
+	}
+	return op.MaxBodyBytes
 }
 
 // whole is the context of a request whose body was read already. The server has

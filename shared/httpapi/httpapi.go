@@ -49,6 +49,8 @@ type API struct {
 	// is read. It is asked after Guard, which makes callers
 	// known. Without one, nothing is limited.
 	Limit func(ctx huma.Context, next func(huma.Context)) error
+	// Cookies are the names of those that handlers get to see; nil is all.
+	Cookies []string
 
 	mux     *http.ServeMux
 	timeout time.Duration
@@ -58,6 +60,7 @@ type API struct {
 // Route is one line of the manifest.
 type Route struct {
 	Method, Path, Access string
+	BodyBytes            int64 // the largest body that is read; 0 where none is
 	Limits               []Limit
 }
 
@@ -89,7 +92,7 @@ func New(mux *http.ServeMux, timeout time.Duration) *API {
 	api := &API{API: humago.New(mux, config), mux: mux, timeout: timeout}
 	document := api.OpenAPI()
 	document.OnAddOperation = append(document.OnAddOperation, api.addRefusals)
-	api.UseMiddleware(api.deadline, api.guard, api.limit, readBody)
+	api.UseMiddleware(api.cookies, api.deadline, api.guard, api.limit, readBody)
 	return api
 }
 
@@ -121,6 +124,7 @@ func (a *API) Handle(pattern string, handler http.Handler) {
 	method, path, _ := strings.Cut(pattern, " ")
 	a.pages = append(a.pages, Route{Method: method, Path: path, Access: "public"})
 	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		a.keepCookies(r)
 		ctx, cancel := a.within(r.Context(), w)
 		defer cancel()
 		handler.ServeHTTP(w, r.WithContext(ctx))
@@ -134,7 +138,7 @@ func (a *API) Served() []Route {
 		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
 			if op != nil {
 				limits, _ := op.Extensions[LimitsExtension].([]Limit)
-				routes = append(routes, Route{op.Method, path, access(op), limits})
+				routes = append(routes, Route{op.Method, path, access(op), bodyBytes(op), limits})
 			}
 		}
 	}
@@ -160,6 +164,20 @@ func access(op *huma.Operation) string {
 	return "public"
 }
 
+// cookies hides those that the function does not declare, so that the declaration
+// by which the front door passes them on cannot be too short unnoticed.
+func (a *API) cookies(ctx huma.Context, next func(huma.Context)) {
+	r, _ := humago.Unwrap(ctx)
+	a.keepCookies(r)
+	next(ctx)
+}
+
+func (a *API) keepCookies(r *http.Request) {
+	if a.Cookies != nil {
+		KeepCookies(r.Header, a.Cookies)
+	}
+}
+
 // deadline ends the work of a request at the function's timeout.
 func (a *API) deadline(ctx huma.Context, next func(huma.Context)) {
 	_, w := humago.Unwrap(ctx)
@@ -168,14 +186,12 @@ func (a *API) deadline(ctx huma.Context, next func(huma.Context)) {
 	next(huma.WithContext(ctx, timed))
 }
 
-// within bounds the making of an answer to the function's timeout, and the
-// sending to a while after it.
+// within bounds an answer to the function's timeout, if there is one.
 func (a *API) within(ctx context.Context, w http.ResponseWriter) (context.Context, context.CancelFunc) {
 	if a.timeout <= 0 {
 		return ctx, func() {}
 	}
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(a.timeout + writeTime))
-	return context.WithTimeout(ctx, a.timeout)
+	return within(ctx, w, a.timeout)
 }
 
 func (a *API) guard(ctx huma.Context, next func(huma.Context)) {

@@ -28,6 +28,9 @@ func TestServedListsEveryRouteWithItsAccess(t *testing.T) {
 	huma.Register(api, operation("PATCH", "/c"), ok)
 	huma.Register(api, operation("DELETE", "/c"), ok)
 	api.Handle("GET /a", http.NotFoundHandler())
+	type body struct{ Body struct{} }
+	huma.Register(api, operation("POST", "/d"), func(context.Context, *body) (*said, error) { return nil, nil })
+	huma.Register(api, operation("PUT", "/d", func(op *huma.Operation) { op.MaxBodyBytes = 7 }), func(context.Context, *body) (*said, error) { return nil, nil })
 	want := []httpapi.Route{
 		{Method: "GET", Path: "/a", Access: "public"},
 		{Method: "GET", Path: "/b", Access: "session"},
@@ -35,6 +38,8 @@ func TestServedListsEveryRouteWithItsAccess(t *testing.T) {
 		{Method: "DELETE", Path: "/c", Access: "public"},
 		{Method: "PATCH", Path: "/c", Access: "public"},
 		{Method: "PUT", Path: "/c", Access: "scheduler"},
+		{Method: "POST", Path: "/d", Access: "public", BodyBytes: httpapi.JSONBodyBytes},
+		{Method: "PUT", Path: "/d", Access: "public", BodyBytes: 7},
 	}
 	if diff := cmp.Diff(want, api.Served()); diff != "" {
 		t.Error(diff)

@@ -30,11 +30,11 @@ func ParseOrigins(own, others string) (Origins, error) {
 		if i == 0 {
 			setting = "PUBLIC_ORIGIN"
 		}
-		scheme, host, isOrigin := cutOrigin(text)
+		scheme, host, isOrigin := CutOrigin(text)
 		switch {
 		case !isOrigin:
 			return Origins{}, fmt.Errorf("%s: %q is not an origin such as https://dash.example.com", setting, text)
-		case scheme == "http" && !isLoopback(host):
+		case scheme == "http" && !IsLoopback(host):
 			return Origins{}, fmt.Errorf("%s: %q must be https: over http browsers keep the sign-in cookie on loopback only, and everybody on the way could write the page", setting, text)
 		case i == 0:
 			o.Own = text
@@ -49,7 +49,9 @@ func ParseOrigins(own, others string) (Origins, error) {
 // no port that the scheme implies.
 var originForm = regexp.MustCompile(`^(https?)://([a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?$`)
 
-func cutOrigin(text string) (scheme, host string, ok bool) {
+// CutOrigin cuts an origin into its scheme and its host, without the port, and
+// tells whether it is one as browsers write it.
+func CutOrigin(text string) (scheme, host string, ok bool) {
 	parts := originForm.FindStringSubmatch(text)
 	if parts == nil || parts[3] == (map[string]string{"http": ":80", "https": ":443"})[parts[1]] {
 		return "", "", false
@@ -57,8 +59,8 @@ func cutOrigin(text string) (scheme, host string, ok bool) {
 	return parts[1], parts[2], true
 }
 
-// isLoopback tells whether a host, without its port, can only be this machine.
-func isLoopback(host string) bool { return isLocalName(host) || parseAddress(host).IsLoopback() }
+// IsLoopback tells whether a host, without its port, can only be this machine.
+func IsLoopback(host string) bool { return isLocalName(host) || parseAddress(host).IsLoopback() }
 
 func isLocalName(host string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost")

@@ -55,6 +55,8 @@ var statuses = map[fault.Kind]int{
 	fault.Conflict:        http.StatusConflict,
 	fault.Limited:         http.StatusTooManyRequests,
 	fault.Unavailable:     http.StatusServiceUnavailable,
+	fault.Broken:          http.StatusBadGateway,
+	fault.Late:            http.StatusGatewayTimeout,
 }
 
 // codes name the problems that arise before a handler runs.

@@ -39,6 +39,8 @@ func TestFaultsBecomeProblems(t *testing.T) {
 		{"limited", &fault.Error{Kind: fault.Limited, Code: "c", Detail: "d", RetryAfter: 1200 * time.Millisecond}, 429, "c", "2", ""},
 		{"limited for whole seconds", &fault.Error{Kind: fault.Limited, Code: "c", Detail: "d", RetryAfter: 3 * time.Second}, 429, "c", "3", ""},
 		{"away", fault.Away("the database", errors.New("hunter2 refused")), 503, "unavailable", "2", "hunter2 refused"},
+		{"broken", &fault.Error{Kind: fault.Broken, Code: "c", Detail: "d", RetryAfter: time.Second, Cause: errors.New("hunter2 spoke")}, 502, "c", "1", "hunter2 spoke"},
+		{"late", &fault.Error{Kind: fault.Late, Code: "c", Detail: "d", RetryAfter: time.Second, Cause: errors.New("hunter2 slept")}, 504, "c", "1", "hunter2 slept"},
 		{"out of time", fmt.Errorf("select: %w", context.DeadlineExceeded), 503, "deadline", "2", "select: context deadline exceeded"},
 		{"away for being out of time", fault.Away("the database", context.DeadlineExceeded), 503, "unavailable", "2", "context deadline exceeded"},
 		{"a client's fault with a cause", &fault.Error{Kind: fault.Conflict, Code: "c", Detail: "d", Cause: errors.New("duplicate hunter2")}, 409, "c", "", ""},

@@ -28,6 +28,7 @@ func Wrap(mux *http.ServeMux, log *slog.Logger, now func() time.Time, from Surro
 		record := &record{id: newRequestID(), log: log, started: now(), client: from.Proxies.Client(r)}
 		ctx := context.WithValue(r.Context(), recordKey{}, record)
 		r = r.WithContext(logging.WithTrace(ctx, traceOf(r.Header)))
+		from.Proxies.believe(record, r)
 		answer := &answer{ResponseWriter: w}
 		limit(answer, r)
 		answer.Header().Set("X-Request-Id", record.id)
@@ -281,8 +282,10 @@ func (rec *record) clientText(r *http.Request) string {
 	return clip(r.RemoteAddr)
 }
 
+const requestIDBytes = 8
+
 func newRequestID() string {
-	var b [8]byte
+	var b [requestIDBytes]byte
 	_, _ = rand.Read(b[:]) // never fails since Go 1.24
 	return hex.EncodeToString(b[:])
 }

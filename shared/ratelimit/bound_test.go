@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -150,24 +151,37 @@ func TestAdmittedIsBounded(t *testing.T) {
 func TestAdmittedIsBoundedWithoutRedis(t *testing.T) {
 	t.Parallel()
 	server := newRestarted(t, false)
-	admitted := &counter{}
+	var admitted [instances]*counter
 	var stops []func()
 	began := time.Now()
-	for range instances {
-		stops = append(stops, startInstance(t, server.url(), 0, admitted, "RATELIMIT_HASTY=1"))
+	for i := range admitted {
+		admitted[i] = &counter{}
+		stops = append(stops, startInstance(t, server.url(), 0, admitted[i], "RATELIMIT_HASTY=1"))
 	}
-	for admitted.n.Load() < burst+100 { // all have taken part
+	sum := func() (n int64) {
+		for _, c := range admitted {
+			n += c.n.Load()
+		}
+		return n
+	}
+	// All have taken part, and so know of the limit.
+	for sum() < burst+100 || slices.ContainsFunc(admitted[:], func(c *counter) bool { return c.n.Load() == 0 }) {
+		if t.Context().Err() != nil {
+			t.Fatal("not all take part")
+		}
 		<-time.After(emission)
 	}
-	server.stop()
 	gone := time.Now()
+	server.stop()
 	<-time.After(500 * time.Millisecond)
-	n := admitted.n.Load()
+	n := sum()
 	took, alone := time.Since(began), time.Since(gone)
 	for _, stop := range stops {
 		stop()
 	}
-	most := int64(burst) + int64((took-alone)/emission) + instances*int64(alone/emission+2) + 1
+	// What an instance knew may be some requests old: of half a burst at most, on a busy
+	// machine.
+	most := burst + int64((took-alone)/emission) + instances*(int64(alone/emission)+burst/2)
 	if n > most || n < burst+100+instances {
 		t.Errorf("%d admitted in %v, %v of them without Redis; want at most %d", n, took, alone, most)
 	}

@@ -46,3 +46,6 @@ func (l *Limiter) Held() (whole, refused int) {
 	defer l.local.mu.Unlock()
 	return len(l.local.whole), len(l.local.refused)
 }
+
+// Known is what a limiter refuses without asking anybody.
+func (l *Limiter) Known(keys ...Key) (Decision, bool) { return l.known(keys) }

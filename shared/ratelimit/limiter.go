@@ -108,8 +108,6 @@ func newLimiter(client func(context.Context) (*goredis.Client, error), patience 
 	l.breaker = gobreaker.NewCircuitBreaker[[]int64](gobreaker.Settings{
 		Timeout:     restTime,
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= trips },
-		// A caller who leaves says nothing about Redis.
-		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			switch {
 			case from == gobreaker.StateClosed:
@@ -142,12 +140,12 @@ func (l *Limiter) take(ctx context.Context, account *Key, keys ...Key) (d Decisi
 		asked = append(keys[:len(keys):len(keys)], *account)
 	}
 	answer, err := l.ask(ctx, func(ctx context.Context, client *goredis.Client) ([]int64, error) {
-		names, args := make([]string, len(asked)), make([]any, 0, 3+2*len(asked))
+		names, args := make([]string, len(asked)), make([]any, 0, 4+2*len(asked))
 		args = append(args, now.UnixMicro())
 		for i, k := range asked {
 			names[i] = k.redis()
 			if account != nil && i == len(keys) {
-				args = append(args, 0, Backoff.Longest.Microseconds(), Backoff.Free, Backoff.First.Microseconds())
+				args = append(args, 0, Backoff.Longest.Microseconds(), Backoff.Free, Backoff.First.Microseconds(), Backoff.Attempt.Microseconds())
 			} else {
 				emission, burst := l.scale.rate(k.Policy)
 				args = append(args, emission.Microseconds(), burst)
@@ -171,6 +169,15 @@ func (l *Limiter) take(ctx context.Context, account *Key, keys ...Key) (d Decisi
 	refusing, wait := asked[answer[0]-1], microseconds(answer[1])
 	l.local.remember(now, refusing, wait)
 	return Decision{Refused: refusing.Policy, RetryAfter: whole(wait)}, false
+}
+
+// known returns a refusal that the instance can give without asking anybody.
+func (l *Limiter) known(keys []Key) (Decision, bool) {
+	rate := l.scale.rate
+	if l.client == nil || l.breaker.State() != gobreaker.StateClosed {
+		rate = l.scale.alone
+	}
+	return l.local.known(l.now(), keys, rate)
 }
 
 // fail counts a failed attempt on an account; alone, in this instance only.
@@ -212,7 +219,8 @@ func (l *Limiter) ask(ctx context.Context, do func(context.Context, *goredis.Cli
 				l.cause.Store(&err)
 			}
 		}()
-		timed, cancel := context.WithTimeout(ctx, l.within)
+		// Who hangs up is counted all the same.
+		timed, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.within)
 		defer cancel()
 		client, err := l.client(timed)
 		if err != nil {

@@ -218,7 +218,7 @@ func TestBackoffDoublesAndIsForgottenOnSuccess(t *testing.T) {
 			if d := take(); !d.Allowed || !d.Failed {
 				t.Errorf("after %d s: %+v", wait, d)
 			}
-			wantRefused(t, "beside it", take(), &ratelimit.Backoff.Policy, min(2*wait, 900)*time.Second)
+			wantRefused(t, "beside it", take(), &ratelimit.Backoff.Policy, min(2*wait, 10)*time.Second)
 		}
 		l.Fail(t.Context(), account)
 		l.Succeed(t.Context(), account)
@@ -229,6 +229,37 @@ func TestBackoffDoublesAndIsForgottenOnSuccess(t *testing.T) {
 		if d := take(); !d.Allowed || !d.Failed {
 			t.Errorf("counted from one: %+v", d)
 		}
+	})
+}
+
+// What is left of an attempt that nobody tells the outcome of is a short wait, and that
+// those before it are remembered as long as they would be without it.
+func TestAttemptWithoutAnOutcome(t *testing.T) {
+	t.Parallel()
+	everywhere(t, func(t *testing.T, client *goredis.Client) {
+		c, p := newClock(), policy("attempts", 1000, time.Second*1000)
+		l := ratelimit.New(client, 1, c.now, discard)
+		account := key(&ratelimit.Backoff.Policy, 7)
+		for range 15 {
+			l.Fail(t.Context(), account)
+		}
+		c.move(15 * time.Minute)
+		if d := l.Take(t.Context(), &account, key(p, 1)); !d.Allowed {
+			t.Errorf("after the longest wait: %+v", d)
+		}
+		wantRefused(t, "beside it", l.Take(t.Context(), &account, key(p, 1)), account.Policy, 10*time.Second)
+		c.move(10 * time.Second)
+		if d := l.Take(t.Context(), &account, key(p, 1)); !d.Allowed || !d.Failed {
+			t.Errorf("ten seconds later: %+v", d)
+		}
+		if client == nil {
+			return
+		}
+		if left := client.PTTL(t.Context(), account.RedisName()).Val(); left < 59*time.Minute {
+			t.Errorf("failures are remembered for %v", left)
+		}
+		l.Fail(t.Context(), account)
+		wantRefused(t, "failed", l.Take(t.Context(), &account, key(p, 1)), account.Policy, 15*time.Minute)
 	})
 }
 
@@ -493,6 +524,19 @@ func TestMemoryOfWhatRedisSaidIsBounded(t *testing.T) {
 	flood(3*ratelimit.Most, 1)
 	if whole, refused := l.Held(); whole != 1 || refused != 1 {
 		t.Errorf("an hour later it holds %d and %d", whole, refused)
+	}
+	// Those who have no place of their own are not taken for each other while Redis
+	// knows them apart, and share one when it does not.
+	refuses.Store(false)
+	flood(4*ratelimit.Most, ratelimit.Most+10)
+	for range 5 {
+		if d, refused := l.Known(key(p, 1)); refused {
+			t.Fatalf("a stranger is refused: %+v", d)
+		}
+	}
+	_ = client.Close()
+	if d := l.Take(t.Context(), nil, key(p, 1)); d.Allowed {
+		t.Errorf("one more of many without Redis: %+v", d)
 	}
 }
 

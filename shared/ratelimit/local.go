@@ -50,13 +50,17 @@ func (l *local) hot(now time.Time, keys []Key, account *Key) (Decision, bool) {
 	return d, !d.Allowed
 }
 
-// known returns a refusal that follows from what the instance knows already.
-func (l *local) known(now time.Time, keys []Key) (Decision, bool) {
+// known returns a refusal that follows from what the instance knows of these keys
+// themselves, by limits as Redis holds them or as it would decide alone.
+func (l *local) known(now time.Time, keys []Key, rate func(*Policy) (time.Duration, int)) (Decision, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	d := Decision{Allowed: true}
 	for _, k := range keys {
-		emission, burst := l.scale.rate(k.Policy)
+		if l.place(k) != k {
+			continue
+		}
+		emission, burst := rate(k.Policy)
 		if wait := l.next(now, k, emission, burst).Sub(now.Add(emission * time.Duration(burst))); wait > d.RetryAfter {
 			d = Decision{Refused: k.Policy, RetryAfter: whole(wait)}
 		}
@@ -72,9 +76,9 @@ func (l *local) remember(now time.Time, k Key, wait time.Duration) {
 	if l.sweep(now); len(l.refused) < most {
 		l.refused[k] = now.Add(whole(wait))
 	}
-	if k.Policy != &Backoff.Policy {
+	if k.Policy != &Backoff.Policy && l.place(k) == k {
 		emission, burst := l.scale.rate(k.Policy)
-		l.whole[l.place(k)] = now.Add(wait + emission*time.Duration(burst-1))
+		l.whole[k] = now.Add(wait + emission*time.Duration(burst-1))
 	}
 }
 
@@ -106,7 +110,7 @@ func (l *local) take(now time.Time, keys []Key, account *Key) Decision {
 	if d.Failed {
 		// Who fails now would have the next wait: the next has to wait meanwhile.
 		f := l.failed[*account]
-		if wait := waitAfter(f.count + 1); wait > 0 {
+		if wait := min(waitAfter(f.count+1), Backoff.Attempt); wait > 0 {
 			f.until = now.Add(wait)
 		}
 		l.failed[*account] = f

@@ -135,6 +135,22 @@ func readOnly(t *testing.T) string {
 	return url
 }
 
+// wantInTime fails the test if do takes more than the 250 ms within which an instance
+// goes on alone; on a machine with other work to do, so much longer as a timer that was
+// set meanwhile is late.
+func wantInTime(t *testing.T, what string, do func()) {
+	t.Helper()
+	const most = 250 * time.Millisecond
+	began, late := time.Now(), make(chan time.Duration, 1)
+	time.AfterFunc(most, func() { late <- time.Since(began) - most })
+	do()
+	if took := time.Since(began); took > most {
+		if late := <-late; took > most+2*late {
+			t.Errorf("%s took %v; a timer was late by %v", what, took, late)
+		}
+	}
+}
+
 // Whatever Redis does, a decision comes in time, Redis is left alone soon, the
 // limits hold, and the log says so once.
 func TestRedisThatIsOfNoUse(t *testing.T) {
@@ -210,14 +226,11 @@ func TestRedisThatIsOfNoUse(t *testing.T) {
 			admitted := map[*ratelimit.Policy]int{}
 			for range 20 {
 				for _, p := range []*ratelimit.Policy{open, secret} {
-					start := time.Now()
-					if l.Take(t.Context(), nil, key(p, 1)).Allowed {
-						admitted[p]++
-					}
-					// The rest up to 250 ms is for a machine with other work to do.
-					if took := time.Since(start); took > 250*time.Millisecond {
-						t.Errorf("a decision took %v", took)
-					}
+					wantInTime(t, "a decision", func() {
+						if l.Take(t.Context(), nil, key(p, 1)).Allowed {
+							admitted[p]++
+						}
+					})
 				}
 			}
 			if admitted[open] != 6 || admitted[secret] != 3 {
@@ -294,13 +307,11 @@ func TestRequestWaitsOnceAndTheLogSaysWhy(t *testing.T) {
 			log := &lines{}
 			h := newHouse(t, ratelimit.NewHasty(serving(t, bad(t, slow)), 10, newClock().now, log.logger()))
 			for range 6 {
-				began := time.Now()
-				if w := h.get(t, "/sign-in?account=1", "192.0.2.1"); w.Code != 401 && w.Code != 429 {
-					t.Errorf("%d %s", w.Code, w.Body)
-				}
-				if took := time.Since(began); took > 250*time.Millisecond {
-					t.Errorf("a request took %v", took)
-				}
+				wantInTime(t, "a request", func() {
+					if w := h.get(t, "/sign-in?account=1", "192.0.2.1"); w.Code != 401 && w.Code != 429 {
+						t.Errorf("%d %s", w.Code, w.Body)
+					}
+				})
 			}
 			if h.work != 5 {
 				t.Errorf("%d attempts were let in, want the five that may fail", h.work)
@@ -319,17 +330,18 @@ func TestManyWaitNoLongerThanOne(t *testing.T) {
 	p := policy("many", 5, time.Hour)
 	var admitted atomic.Int64
 	var all sync.WaitGroup
-	start := time.Now()
-	for range 200 {
-		all.Go(func() {
-			if l.Take(t.Context(), nil, key(p, 1)).Allowed {
-				admitted.Add(1)
-			}
-		})
-	}
-	all.Wait()
-	if took := time.Since(start); took > 350*time.Millisecond || admitted.Load() != 5 {
-		t.Errorf("%v, %d admitted", took, admitted.Load())
+	wantInTime(t, "all together", func() {
+		for range 200 {
+			all.Go(func() {
+				if l.Take(t.Context(), nil, key(p, 1)).Allowed {
+					admitted.Add(1)
+				}
+			})
+		}
+		all.Wait()
+	})
+	if admitted.Load() != 5 {
+		t.Errorf("%d admitted", admitted.Load())
 	}
 }
 
@@ -371,10 +383,6 @@ func TestRedisGoesAwayAndComesBack(t *testing.T) {
 		// Its rest is over: one request finds out that Redis is still away.
 		l.Take(t.Context(), nil, key(open, 2))
 		time.Sleep(6 * time.Second)
-		// One who leaves while it is tried does not keep it away for good.
-		gone, cancel := context.WithCancel(t.Context())
-		cancel()
-		l.Take(gone, nil, key(open, 2))
 		down.Store(false)
 		l.Take(t.Context(), nil, key(open, 3))
 		if !fake.Exists(key(open, 3).RedisName()) {
@@ -390,11 +398,38 @@ func TestRedisGoesAwayAndComesBack(t *testing.T) {
 	}
 }
 
-// A caller who leaves says nothing about Redis.
+// What Redis said of each limit is what an instance goes on with.
+func TestEachLimitGoesOnFromWhereItStood(t *testing.T) {
+	t.Parallel()
+	fake := miniredis.RunT(t)
+	client, c := serving(t, "redis://"+fake.Addr()), newClock()
+	l, other := ratelimit.New(client, 1, c.now, discard), ratelimit.New(client, 1, c.now, discard)
+	few, many := policy("few", 3, time.Hour), policy("many", 9, time.Hour)
+	for range 2 {
+		other.Take(t.Context(), nil, key(many, 1), key(few, 1))
+	}
+	other.Take(t.Context(), nil, key(many, 1))
+	l.Take(t.Context(), nil, key(many, 1), key(few, 1)) // few: none left; many: 5
+	l.Take(t.Context(), nil, key(few, 2))
+	for range 2 {
+		other.Take(t.Context(), nil, key(few, 2))
+	}
+	wantRefused(t, "by Redis", l.Take(t.Context(), nil, key(few, 2)), few, 20*time.Minute)
+	fake.Close()
+	c.move(19 * time.Minute)
+	wantRefused(t, "few", l.Take(t.Context(), nil, key(few, 1)), few, time.Minute)
+	wantRefused(t, "few, of which a refusal told", l.Take(t.Context(), nil, key(few, 2)), few, time.Minute)
+	c.move(time.Minute)
+	wantAllowed(t, "few, when one is restored", l.Take(t.Context(), nil, key(few, 2)), 0, time.Hour)
+	wantRefused(t, "and no more", l.Take(t.Context(), nil, key(few, 2)), few, 20*time.Minute)
+	wantAllowed(t, "many", l.Take(t.Context(), nil, key(many, 1)), 7, 13*time.Minute+20*time.Second)
+}
+
+// A caller who leaves says nothing about Redis, and is counted there.
 func TestCallersWhoLeave(t *testing.T) {
 	t.Parallel()
-	log, c := &lines{}, newClock()
-	l := ratelimit.New(connect(t, redistest.URL(t)), 1, c.now, log.logger())
+	log, c, client := &lines{}, newClock(), connect(t, redistest.URL(t))
+	l := ratelimit.New(client, 1, c.now, log.logger())
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	p, n := policy("left", 3, time.Hour), 0
@@ -402,6 +437,9 @@ func TestCallersWhoLeave(t *testing.T) {
 		if l.Take(gone, nil, key(p, 1)).Allowed {
 			n++
 		}
+	}
+	if d := ratelimit.New(client, 1, c.now, discard).Take(t.Context(), nil, key(p, 1)); d.Allowed {
+		t.Errorf("another instance knows nothing of them: %+v", d)
 	}
 	if said := log.said(); n != 3 || len(said) != 0 {
 		t.Errorf("%d admitted, the log says %q", n, said)

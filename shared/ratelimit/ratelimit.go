@@ -83,8 +83,9 @@ var Backoff = struct {
 	Policy         Policy
 	Free           int           // failures before any wait
 	First, Longest time.Duration // waits
+	Attempt        time.Duration // that an attempt takes at most: another waits so long for its outcome
 	Forget         time.Duration // without a failure, all are forgotten
 }{
 	Policy: Policy{Name: "login-backoff", By: Account, Burst: 1, Window: 15 * time.Minute, Secret: true},
-	Free:   5, First: time.Second, Longest: 15 * time.Minute, Forget: time.Hour,
+	Free:   5, First: time.Second, Longest: 15 * time.Minute, Attempt: 10 * time.Second, Forget: time.Hour,
 }

@@ -81,12 +81,16 @@ func Enforce(api *httpapi.API, l *Limiter) {
 			}
 			return err
 		}
-		if d, refused := l.local.known(l.now(), call.whoever()); refused {
+		if d, refused := l.known(call.whoever()); refused {
 			return call.answer(d)
 		}
 		next(huma.WithContext(ctx, context.WithValue(ctx.Context(), callKey{}, call)))
-		if !call.decided {
-			l.Take(context.WithoutCancel(ctx.Context()), nil, call.keys...)
+		if call.decided {
+			return nil
+		}
+		// All or none: a network that is used up must not leave its addresses free.
+		if d := l.Take(ctx.Context(), nil, call.keys...); !d.Allowed && d.Refused.By == Network {
+			l.Take(ctx.Context(), nil, call.whoever()...)
 		}
 		return nil
 	}
@@ -118,10 +122,14 @@ type call struct {
 // whoever returns the keys that count whatever the handler names: not the network,
 // where a known device does not count by it.
 func (c *call) whoever() []Key {
-	if !slices.ContainsFunc(c.policies, func(p *Policy) bool { return p.By == Device }) {
+	if !c.knowsDevices() {
 		return c.keys
 	}
 	return slices.DeleteFunc(slices.Clone(c.keys), func(k Key) bool { return k.Policy.By == Network })
+}
+
+func (c *call) knowsDevices() bool {
+	return slices.ContainsFunc(c.policies, func(p *Policy) bool { return p.By == Device })
 }
 
 type callKey struct{}
@@ -147,14 +155,14 @@ type Attempt struct {
 // Failed has the next attempts wait, the longer the more have failed.
 func (a Attempt) Failed(ctx context.Context) {
 	if a.backoff {
-		a.limiter.fail(context.WithoutCancel(ctx), a.key, a.alone)
+		a.limiter.fail(ctx, a.key, a.alone)
 	}
 }
 
 // Succeeded forgets the failures before it.
 func (a Attempt) Succeeded(ctx context.Context) {
 	if a.failed {
-		a.limiter.succeed(context.WithoutCancel(ctx), a.key, a.alone)
+		a.limiter.succeed(ctx, a.key, a.alone)
 	}
 }
 
@@ -166,6 +174,9 @@ func Named(ctx context.Context, s Subjects) (Attempt, error) {
 	c, ok := ctx.Value(callKey{}).(*call)
 	if !ok {
 		panic("a handler names subjects for limits that its operation does not declare")
+	}
+	if !c.knowsDevices() {
+		s.Device = uuid.Nil
 	}
 	var keys, left []Key
 	for _, k := range c.keys {
@@ -187,7 +198,7 @@ func Named(ctx context.Context, s Subjects) (Attempt, error) {
 			k.ID = s.Account
 		case p.By == Device && s.Device != uuid.Nil:
 			k.ID = s.Device
-		case p.By == Session && !c.decided:
+		case p.By == Session:
 			k.ID = s.Session
 		default:
 			continue

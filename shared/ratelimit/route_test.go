@@ -344,6 +344,16 @@ func TestRequestsThatAreNoGoodAreCharged(t *testing.T) {
 		if w := h.get(t, "/sign-in?account=none", "192.0.2.2"); w.Code != 422 {
 			t.Errorf("from elsewhere: %d", w.Code)
 		}
+		// Nor where the whole network is used up.
+		for i := range 40 {
+			h.get(t, "/sign-in?account=none", "198.51.100."+strconv.Itoa(i+1))
+		}
+		n = 0
+		for ; n < 20 && h.get(t, "/sign-in?account=none", "198.51.100.99").Code == 422; n++ {
+		}
+		if n != want {
+			t.Errorf("of a network that is used up %d were let in, want %d", n, want)
+		}
 	})
 }
 

@@ -2,7 +2,8 @@
 -- KEYS: one for each limit, then the failures of an account if the last emission is 0
 -- ARGV: now in microseconds; then for each key its emission (microseconds between
 -- two requests at the steady rate) and its burst; for an account 0 and the longest
--- wait, then how many failures cost nothing and the first wait
+-- wait, then how many failures cost nothing, the first wait, and how long an attempt
+-- may take
 -- Answers, refused: the number of the key that refuses for longest, and microseconds
 -- until it would not. Admitted: 0; of the first key what remains; 1 if the account has
 -- failures; of each limit the microseconds until it is whole again
@@ -37,10 +38,10 @@ for i = 1, #whole do
   call('SET', KEYS[i], string.format('%.0f', whole[i]), 'PX', math.ceil(answer[i + 3] / 1000))
 end
 -- Who fails now would have the next wait: the next has to wait meanwhile, or any
--- number could try at once.
+-- number could try at once; no longer than the outcome may take, if it is never told.
 local over = failures + 1 - tonumber(ARGV[2 * last + 2] or 0)
 if failures > 0 and over >= 0 then
-  local wait = math.min(tonumber(ARGV[2 * last + 1]), tonumber(ARGV[2 * last + 3]) * 2 ^ math.min(over, 40))
+  local wait = math.min(tonumber(ARGV[2 * last + 4]), tonumber(ARGV[2 * last + 3]) * 2 ^ math.min(over, 40))
   call('SET', KEYS[last], string.format('%d:%.0f', failures, now + wait), 'KEEPTTL')
 end
 return answer

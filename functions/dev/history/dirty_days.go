@@ -27,9 +27,9 @@ func markDays(ctx context.Context, tx pgx.Tx, rollup string, scope uuid.UUID, zo
 	if (last-first)/(24*60*60)+3 <= int64(len(seconds)/manyPerDay) {
 		seconds = []int64{first, last}
 		// One more, as a clock that is put back at midnight repeats a day's end.
-		days = `SELECT day::date FROM generate_series(
-			(SELECT min(at AT TIME ZONE $3)::date - 1 FROM unnest($4::timestamptz[]) AS instants (at)),
-			(SELECT max(at AT TIME ZONE $3)::date + 1 FROM unnest($4::timestamptz[]) AS instants (at)), interval '1 day') AS days (day)`
+		days = `SELECT first + generate_series(-1, last - first + 1) FROM (
+			SELECT min(at AT TIME ZONE $3)::date, max(at AT TIME ZONE $3)::date FROM unnest($4::timestamptz[]) AS instants (at)
+		) AS stretch (first, last)`
 	}
 	instants := make([]time.Time, len(seconds))
 	for i, s := range seconds {

@@ -1,0 +1,361 @@
+// Package diagnosis holds a set-up against a token, in the order in which GitHub
+// and Google would, and says of each thing that is wrong where it stands and what
+// to write instead. Reading the inputs is left to its neighbours, and showing
+// what was found to package command.
+package diagnosis
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/devops-dashboard/dashboard/infra/doctor/refusal"
+	"github.com/devops-dashboard/dashboard/infra/doctor/token"
+	"github.com/devops-dashboard/dashboard/infra/doctor/wif"
+	"github.com/devops-dashboard/dashboard/infra/doctor/workflow"
+)
+
+// Setup is what is known. Only WIF must be there.
+type Setup struct {
+	WIF       wif.Config
+	Workflows []workflow.File
+	Variables map[string]string // such as vars.WIF_PROVIDER
+	Ignores   map[string]string // by name, the ignore files that there are; nil where nobody looked
+	Token     *token.Token      // or else
+	Scenario  token.Scenario
+	Origin    token.Origin // of the scenario, as far as it is known
+	Form      Form         // of the scenario's sub
+	Function  string       // whose deployment it is about; empty for all, or what the token says
+	JWKS      []byte
+	Now       time.Time
+}
+
+// Form is how sub names the repository.
+type Form string
+
+// Since 15 July 2026 GitHub writes ids after the names.
+const (
+	BothForms Form = ""
+	Names     Form = "names"
+	IDs       Form = "ids"
+)
+
+// Effect is what a finding does to a deployment.
+type Effect string
+
+// From what stops a token to what is only worth knowing.
+const (
+	Refuses   Effect = "refuses"   // the token gets nowhere
+	Breaks    Effect = "breaks"    // the token is admitted, and the deployment fails
+	Endangers Effect = "endangers" // this works, and so does what should not
+	Doubts    Effect = "doubts"    // this may be wrong, and cannot be told from here
+	Notes     Effect = "notes"
+)
+
+// Finding is one thing that is wrong.
+type Finding struct {
+	Check     string   `json:"check"`
+	Effect    Effect   `json:"effect"`
+	Functions []string `json:"functions,omitempty"` // those it concerns; empty for all
+	Fields    []string `json:"fields"`              // where it stands; the first is the likeliest to change
+	Problem   string   `json:"problem"`
+	Remedy    string   `json:"remedy"`
+	Error     string   `json:"error,omitempty"` // of package refusal
+	Next      bool     `json:"next,omitempty"`  // hidden behind an earlier one until that is mended
+	Elsewhere bool     `json:"elsewhere,omitempty"`
+}
+
+// Verdict is the outcome.
+type Verdict string
+
+// What becomes of the token.
+const (
+	Admitted Verdict = "admitted"
+	Refused  Verdict = "refused"
+	Unsure   Verdict = "unsure" // admitted, with something that should not stay as it is
+)
+
+// Report is what Examine found.
+type Report struct {
+	Verdict   Verdict   `json:"verdict"`
+	About     string    `json:"about"`     // which token, for which functions
+	Functions []string  `json:"functions"` // those
+	Findings  []Finding `json:"findings"`
+	Isolation Isolation `json:"isolation"`
+	Passed    []string  `json:"passed"`  // the checks that found nothing
+	Skipped   []string  `json:"skipped"` // those that lacked their input
+	// Assumed is what a scenario takes for granted.
+	Assumed []string `json:"assumed,omitempty"`
+}
+
+// Isolation tells which environment's pipeline may impersonate which function's
+// deployer. Only a function's own should.
+type Isolation struct {
+	Functions []string `json:"functions"`
+	May       [][]bool `json:"may"` // by environment of a function, by deployer of a function
+}
+
+// Stage is a station on a token's way.
+type Stage struct {
+	Letter, Name, Of string
+}
+
+// Stages in the order in which a token passes them.
+var Stages = []Stage{
+	{"W", "the workflow", "GitHub, before it gives the job a token"},
+	{"P", "the pool and the provider", "Google's token service"},
+	{"M", "the attribute mapping", "Google's token service"},
+	{"C", "the attribute condition", "Google's token service"},
+	{"B", "the binding", "Google's IAM, when the account is impersonated"},
+	{"R", "the deployment", "Cloud Run"},
+}
+
+// Check is a question that the doctor asks.
+type Check struct{ ID, Asks string }
+
+// Checks are all of them, in order.
+var Checks = []Check{
+	{"W1", "May the job ask GitHub for a token (`id-token: write`), and so may each job that calls its workflow?"},
+	{"W2", "Does `actions/checkout` come before signing in, which it would undo?"},
+	{"W3", "Does an event that the condition admits start the job, and none that strangers can cause?"},
+	{"W4", "Does the job name the environment that mapping and bindings go by?"},
+	{"W5", "Do the ignore files keep `gha-creds-*.json` out of commits and uploads?"},
+	{"P1", "Is the provider's name whole, with the project's number, and the same everywhere?"},
+	{"P2", "Does the workflow name the provider that Terraform made?"},
+	{"P3", "Are pool and provider enabled?"},
+	{"P4", "Does the provider take the token's audience?"},
+	{"P5", "Is the provider's issuer the token's, byte for byte?"},
+	{"P6", "Is the token valid now?"},
+	{"P7", "Is the token signed by one of the issuer's keys? (`-jwks`)"},
+	{"M1", "Is each mapping's key one that Google takes?"},
+	{"M2", "Does each mapping compile, and give text?"},
+	{"M3", "Does the token have each claim that a mapping reads?"},
+	{"M4", "Are the mapped values within Google's limits?"},
+	{"M5", "Does each attribute hold the claim that it is named after?"},
+	{"C1", "Is there a condition, and does it read a claim?"},
+	{"C2", "Does the condition compile, and give true or false?"},
+	{"C3", "Does it compare text with text?"},
+	{"C4", "Is it true for this token, part by part?"},
+	{"C4b", "Does it expect `==` to expand `*`?"},
+	{"C5", "Does it refuse strangers, other branches, events, workflow files and runners?"},
+	{"C6", "Does it hold for both forms of `sub`?"},
+	{"B1", "Does each member name this pool, by the project's number?"},
+	{"B2", "Does each member name one attribute only?"},
+	{"B3", "Is that attribute mapped?"},
+	{"B4", "Does each function's environment, and no other, match its deployer's member?"},
+	{"B5", "Is the member's role `roles/iam.workloadIdentityUser`?"},
+	{"B6", "Is no member the whole pool?"},
+	{"R1", "Does each deployer act as its own function's account and the build account alone, without broad roles?"},
+	{"R2", "Are the accounts and functions that are named those that Terraform made?"},
+}
+
+// examination is one in progress.
+type examination struct {
+	Setup
+	runs     []workflow.Run
+	claims   []token.Claims // of the token; of a scenario, for each function and form of sub
+	targets  []string       // the functions that it is about
+	names    names          // what most of the set-up agrees on
+	program  program        // the mapping and the condition, compiled
+	findings []Finding
+	skipped  []string
+	assumed  []string
+}
+
+// Examine runs every check.
+func Examine(s Setup) Report {
+	e := &examination{Setup: s, runs: workflow.Runs(s.Workflows, s.Variables)}
+	e.compile()
+	e.aim()
+	e.workflow()
+	e.provider()
+	e.mapping()
+	e.condition()
+	isolation := e.binding()
+	e.deployment()
+	return e.report(isolation)
+}
+
+// find adds a finding, or to the functions of one that is the same.
+func (e *examination) find(f Finding) {
+	same := func(other Finding) bool {
+		return other.Check == f.Check && other.Problem == f.Problem && slices.Equal(other.Fields, f.Fields)
+	}
+	if i := slices.IndexFunc(e.findings, same); i >= 0 {
+		for _, name := range f.Functions {
+			if !slices.Contains(e.findings[i].Functions, name) {
+				e.findings[i].Functions = append(e.findings[i].Functions, name)
+			}
+		}
+		return
+	}
+	e.findings = append(e.findings, f)
+}
+
+// found tells whether one of these checks has found something about a field that
+// begins so.
+func (e *examination) found(field string, checks ...string) bool {
+	return slices.ContainsFunc(e.findings, func(f Finding) bool {
+		return slices.Contains(checks, f.Check) && slices.ContainsFunc(f.Fields, func(name string) bool { return strings.HasPrefix(name, field) })
+	})
+}
+
+func (e *examination) skip(why string, checks ...string) {
+	e.skipped = append(e.skipped, strings.Join(checks, " ")+": "+why)
+}
+
+func (e *examination) report(isolation Isolation) Report {
+	r := Report{Verdict: Admitted, About: e.about(), Functions: e.targets, Isolation: isolation, Skipped: e.skipped, Assumed: e.assumed, Findings: []Finding{}}
+	order := func(f Finding) int {
+		i := slices.IndexFunc(Checks, func(c Check) bool { return c.ID == f.Check })
+		rank := map[Effect]int{Refuses: 0, Breaks: 0, Endangers: 1, Doubts: 2, Notes: 3}[f.Effect]
+		if f.Elsewhere {
+			rank = max(rank, 1)
+		}
+		return rank*100 + i
+	}
+	for _, f := range e.findings {
+		f.Elsewhere = len(f.Functions) > 0 && !slices.ContainsFunc(f.Functions, func(name string) bool { return slices.Contains(e.targets, name) })
+		r.Findings = append(r.Findings, f)
+	}
+	slices.SortStableFunc(r.Findings, func(a, b Finding) int { return cmp.Compare(order(a), order(b)) })
+	stopped := ""
+	for i, f := range r.Findings {
+		switch {
+		case f.Effect == Notes:
+		case f.Elsewhere, f.Effect == Endangers, f.Effect == Doubts:
+			if r.Verdict == Admitted {
+				r.Verdict = Unsure
+			}
+		default:
+			r.Verdict = Refused
+			r.Findings[i].Next = stopped != "" && stopped != f.Check[:1]
+			if stopped == "" {
+				stopped = f.Check[:1]
+			}
+		}
+	}
+	for _, c := range Checks {
+		failed := slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Check == c.ID })
+		skipped := slices.ContainsFunc(e.skipped, func(s string) bool {
+			checks, _, _ := strings.Cut(s, ":")
+			return slices.Contains(strings.Fields(checks), c.ID)
+		})
+		if !failed && !skipped {
+			r.Passed = append(r.Passed, c.ID)
+		}
+	}
+	return r
+}
+
+// Says is what the user will read in the log of the job.
+func (f Finding) Says() string {
+	e, _ := refusal.Find(f.Error)
+	return e.Text
+}
+
+// aim settles which token it is about.
+func (e *examination) aim() {
+	all := sorted(e.WIF.Deployers)
+	switch {
+	case e.Function != "":
+		e.targets = []string{e.Function}
+	case e.Token != nil:
+		for _, name := range all {
+			if e.WIF.Deployers[name].Environment == e.Token.Claims.Environment && e.Token.Claims.Environment != "" {
+				e.targets = append(e.targets, name)
+			}
+		}
+	default:
+		e.targets = all
+	}
+	if e.Token != nil {
+		e.claims = []token.Claims{e.Token.Claims}
+		e.Origin = e.origin("")
+		return
+	}
+	if e.Scenario.Name == "" {
+		e.Scenario, _ = token.Find("push-main")
+	}
+	o := e.origin("")
+	e.assumed = append(e.assumed, fmt.Sprintf("it is repository %s of owner %s, and main is %s; compare: gh api repos/OWNER/NAME --jq '.id, .owner.id'", o.RepositoryID, o.OwnerID, cmp.Or(o.Ref, "refs/heads/main")))
+	for _, name := range e.targets {
+		byName, byID := e.Scenario.Claims(e.origin(name), e.Now)
+		if e.Form != IDs {
+			e.claims = append(e.claims, byName)
+		}
+		if e.Form != Names {
+			e.claims = append(e.claims, byID)
+		}
+	}
+	e.Origin = e.origin("")
+}
+
+// origin completes where a scenario's token comes from: by what was said, by the
+// token, by the condition, by the members, and at last by a made-up repository.
+func (e *examination) origin(function string) token.Origin {
+	o := e.Origin
+	wanted := e.program.equals()
+	if t := e.Token; t != nil {
+		wanted = merge(wanted, map[string]string{"repository": t.Claims.Repository, "repository_id": t.Claims.RepositoryID, "repository_owner": t.Claims.RepositoryOwner, "repository_owner_id": t.Claims.RepositoryOwnerID})
+	}
+	owner, name, _ := strings.Cut(wanted["repository"], "/")
+	o.Owner = cmp.Or(o.Owner, owner, wanted["repository_owner"], "octo-org")
+	o.Repository = cmp.Or(o.Repository, name, "octo-repo")
+	o.OwnerID = cmp.Or(o.OwnerID, wanted["repository_owner_id"])
+	o.RepositoryID = cmp.Or(o.RepositoryID, wanted["repository_id"], e.memberID())
+	if ref := wanted["ref"]; strings.HasPrefix(ref, "refs/heads/") && !strings.Contains(ref, "*") {
+		o.Ref = cmp.Or(o.Ref, ref)
+	}
+	o.OwnerID, o.RepositoryID = cmp.Or(o.OwnerID, "65"), cmp.Or(o.RepositoryID, "74")
+	o.Issuer = cmp.Or(o.Issuer, token.Issuer)
+	if d, ok := e.WIF.Deployers[function]; ok {
+		o.Environment = cmp.Or(o.Environment, d.Environment)
+	}
+	audience := ""
+	for _, run := range e.runs {
+		for _, step := range run.Job.Steps {
+			if input := run.Expand(step.Input("audience")); signsIn(step) && workflow.Known(input) && workflow.Fits(run.Expand(string(run.Job.Environment)), o.Environment) {
+				audience = cmp.Or(audience, input)
+				o.Workflow = cmp.Or(o.Workflow, run.Root.Name)
+				if run.Root.Name != run.File.Name && o.Workflow == run.Root.Name {
+					o.Called = cmp.Or(o.Called, run.File.Name)
+				}
+			}
+		}
+	}
+	o.Audience = cmp.Or(o.Audience, audience, "https://iam.googleapis.com/"+e.WIF.Provider.Name)
+	o.Workflow = cmp.Or(o.Workflow, e.program.file(), "deploy.yml")
+	return o
+}
+
+var idOfMember = regexp.MustCompile(`/(\d+)(?::[^/]*)?$`)
+
+// memberID is the repository's id as the members have it.
+func (e *examination) memberID() string {
+	for _, name := range sorted(e.WIF.Deployers) {
+		for _, m := range e.WIF.Deployers[name].Members {
+			if found := idOfMember.FindStringSubmatch(m.Member); found != nil {
+				return found[1]
+			}
+		}
+	}
+	return ""
+}
+
+func (e *examination) about() string {
+	what := e.Scenario.Doc + map[Form]string{BothForms: ", in both forms of sub", Names: ", with names in sub", IDs: ", with ids in sub"}[e.Form]
+	if e.Token != nil {
+		what = fmt.Sprintf("the token of %s, %s on %s", cmp.Or(e.Token.Claims.Repository, "no repository"), cmp.Or(e.Token.Claims.EventName, "no event"), cmp.Or(e.Token.Claims.Ref, "no ref"))
+	}
+	switch {
+	case len(e.targets) == 0:
+		return what + ", for no function"
+	case len(e.targets) < len(e.WIF.Deployers) || len(e.targets) == 1:
+		return what + ", for " + strings.Join(e.targets, ", ")
+	}
+	return what + ", for each of " + strings.Join(e.targets, ", ")
+}
