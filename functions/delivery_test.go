@@ -84,54 +84,6 @@ func TestCloudBuildDeploysWhatIsStaged(t *testing.T) {
 	}
 }
 
-func TestWorkflowsHoldNothingTheyDoNotNeed(t *testing.T) {
-	t.Parallel()
-	var flow struct {
-		Name        string
-		On          map[string]any
-		Permissions map[string]string
-		Concurrency struct {
-			Group            string
-			CancelInProgress string `yaml:"cancel-in-progress"`
-		}
-		Jobs map[string]struct {
-			Name           string
-			RunsOn         string `yaml:"runs-on"`
-			TimeoutMinutes int    `yaml:"timeout-minutes"`
-			Permissions    map[string]string
-			Steps          []struct {
-				Uses, Run string
-				With      map[string]string
-			}
-		}
-	}
-	text := read(t, ".github/workflows/ci.yml", &flow)
-	if flow.Permissions == nil || len(flow.Permissions) > 0 || flow.Concurrency.Group == "" {
-		t.Errorf("permissions %v, concurrency %v", flow.Permissions, flow.Concurrency)
-	}
-	runs := false
-	for name, job := range flow.Jobs {
-		if job.TimeoutMinutes == 0 || strings.Contains(fmt.Sprint(job.Permissions), "write") {
-			t.Errorf("%s: time limit %d, permissions %v", name, job.TimeoutMinutes, job.Permissions)
-		}
-		for _, s := range job.Steps {
-			if s.Uses != "" && !regexp.MustCompile(regexp.QuoteMeta(s.Uses)+` # v\d+\.\d+\.\d+`).MatchString(text) || s.Uses != "" && !regexp.MustCompile(`^[\w./-]+@[0-9a-f]{40}$`).MatchString(s.Uses) {
-				t.Errorf("%s is not pinned to a commit with its version beside it", s.Uses)
-			}
-			if strings.HasPrefix(s.Uses, "actions/checkout@") && s.With["persist-credentials"] != "false" {
-				t.Error("the checkout leaves its credentials behind")
-			}
-			if strings.Contains(s.Run, "${{") {
-				t.Errorf("%q is put together from what others may write", s.Run)
-			}
-			runs = runs || strings.HasSuffix(s.Run, ".ci/run")
-		}
-	}
-	if !runs {
-		t.Error("nothing runs .ci/run")
-	}
-}
-
 // TestReadmeNamesTheTestCommand holds what .ci/run reads from the README.
 func TestReadmeNamesTheTestCommand(t *testing.T) {
 	t.Parallel()

@@ -21,6 +21,10 @@ var (
 	attempts  = tests{"the attempts", "./functions/auth", "^Test(Attempts|Device|Registrations|FailedSignIns)", false}
 	door      = tests{"the front door", "./functions/web/door", ".", true}
 	frames    = tests{"the frame", "./shared/httpapi", ".", false}
+	changed   = tests{"what has changed", "./infra/changed", ".", false}
+	archives  = tests{"the dumps", "./infra/backup/archive", ".", false}
+	rebuilds  = tests{"the rebuild", "./functions/rollup/rebuild", ".", false}
+	bootstrap = tests{"the bootstrap", "./infra/bootstrap", ".", false}
 	migrating = tests{"the migrate job", "./migrations/migrate", "^TestTheAddressMayBeASecret$", false}
 	doctor    = tests{"the doctor's changes", "./infra/doctor/diagnosis", "^Test", false}
 	answers   = tests{"the doctor's answers", "./infra/doctor/command", "^Test", false}
@@ -50,7 +54,7 @@ func one(file, why, from, to string, by tests) mutant {
 	return mutant{why: why, file: file, edits: []edit{{from, to}}, tests: by}
 }
 
-var mutants = slices.Concat(refreshMutants, authMutants, identityMutants, otherMutants, doorMutants, doctorMutants)
+var mutants = slices.Concat(refreshMutants, authMutants, identityMutants, otherMutants, doorMutants, doctorMutants, operatingMutants)
 
 // refreshMutants break the statement that rotates, and what is said of its
 // verdict. A parameter that a mutant has no use for is kept, or PostgreSQL would
@@ -228,4 +232,24 @@ var doctorMutants = []mutant{
 	one("infra/doctor/workflow/workflow.go", "a job without permissions has the workflow's beside its own", "if permissions == nil && f.Permissions != nil {", "if f.Permissions != nil {", workflows),
 	one("infra/doctor/token/scenario.go", "both forms of sub are one", "byName.Subject, byID.Subject = c.Subjects()", "byName.Subject, _ = c.Subjects()\n\tbyID.Subject = byName.Subject", claims),
 	one("infra/doctor/command/show.go", "a terminal obeys a token", "if r != '\\n' && (unicode.IsControl(r)", "if r == 0 && (unicode.IsControl(r)", answers),
+}
+
+// operatingMutants break what deploys, keeps and restores.
+var operatingMutants = []mutant{
+	one("infra/changed/changed.go", "what went is not seen", "if _, err := os.Lstat(filepath.Join(dir, file)); err == nil {", "if true {", changed),
+	one("infra/changed/changed.go", "a file that moved stays where it was", `"--no-renames", `, `"--find-renames", `, changed),
+	one("infra/changed/changed.go", "what cannot be compared has not changed", `		fmt.Fprintf(errs, "everything: %q is no commit of this clone\n", base)
+		return everything, nil`, `		fmt.Fprintf(errs, "everything: %q is no commit of this clone\n", base)
+		return Changes{Functions: []string{}}, nil`, changed),
+	one("infra/changed/changed.go", "modules concern nobody", `file == "go.mod" || `, "", changed),
+	one("infra/backup/archive/archive.go", "half a file is committed", "if read == nil {", "if true {", archives),
+	one("infra/backup/archive/archive.go", "what is there is lost untold", "len(objects) > 0 && !replace", "len(objects) > 0 && false", archives),
+	one("infra/backup/archive/archive.go", "a restore that fails leaves a part", `begin := "BEGIN;\n"`, `begin := "\n"`, archives),
+	one("infra/backup/archive/archive.go", "nobody reads the file before", `call(ctx, nil, io.Discard, "", reader.file, "--file=-", file)`, "error(nil)", archives),
+	one("infra/backup/archive/run.go", "the password is an argument", "u.User = url.User(u.User.Username())", "_ = url.User", archives),
+	one("functions/rollup/rebuild/rebuild.go", "days are those of UTC", "(c.authored_at AT TIME ZONE z.time_zone)::date", "(c.authored_at AT TIME ZONE 'UTC')::date", rebuilds),
+	one("functions/rollup/rebuild/rebuild.go", "rollups of no facts stay", "\n	UNION SELECT 'deployments', environment_id, day FROM rollup_samples", "", rebuilds),
+	one("infra/bootstrap/github.go", "reviewers are taken away", "case err != nil && !absent(err):", "case err == nil || !absent(err):", bootstrap),
+	one("infra/bootstrap/shell.go", "a dry run does it", "	if sh.dry {", "	if false {", bootstrap),
+	one("infra/bootstrap/cloud.go", "any branch applies", `"assertion.ref == 'refs/heads/main'",`, "", bootstrap),
 }

@@ -46,7 +46,7 @@ func Stage(ctx context.Context, dir, name, out string) (Staged, error) {
 	if err := check(root, name); err != nil {
 		return Staged{}, err
 	}
-	packages, err := deps(ctx, root, module, name)
+	packages, err := deps(ctx, root, module, "./functions/"+name)
 	if err != nil {
 		return Staged{}, err
 	}
@@ -103,9 +103,9 @@ func moduleOf(ctx context.Context, dir string) (root, module string, err error) 
 	return m.Dir, m.Path, nil
 }
 
-// deps returns the function's package and those of our module that it imports.
-func deps(ctx context.Context, root, module, name string) ([]goPackage, error) {
-	text, err := run(ctx, root, "go", "list", "-deps", "-json=Dir,GoFiles,EmbedFiles,SFiles,HFiles,CgoFiles,Module", "./functions/"+name)
+// deps returns the package at path and those of our module that it imports.
+func deps(ctx context.Context, root, module, path string) ([]goPackage, error) {
+	text, err := run(ctx, root, "go", "list", "-deps", "-json=Dir,GoFiles,EmbedFiles,SFiles,HFiles,CgoFiles,Module", path)
 	if err != nil {
 		return nil, err
 	}
@@ -121,6 +121,20 @@ func deps(ctx context.Context, root, module, name string) ([]goPackage, error) {
 			ours = append(ours, p)
 		}
 	}
+}
+
+// Sources lists the files of our module that the package at path, such as
+// ./functions/auth, is built from, relative to the module's root.
+func Sources(ctx context.Context, dir, path string) ([]string, error) {
+	root, module, err := moduleOf(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	packages, err := deps(ctx, root, module, path)
+	if err != nil {
+		return nil, err
+	}
+	return files(root, packages), nil
 }
 
 // files lists what the packages are built from, relative to root. Tests are not

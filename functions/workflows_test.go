@@ -1,0 +1,283 @@
+package functions_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// workflow is a file of .github/workflows, as far as ours go: another field is an
+// error, and so is thought about before it is used.
+type workflow struct {
+	Name        string
+	On          map[string]any
+	Permissions map[string]string
+	Concurrency concurrency
+	Jobs        map[string]job
+}
+
+type concurrency struct {
+	Group            string
+	CancelInProgress string `yaml:"cancel-in-progress"`
+}
+
+type job struct {
+	Name, If, Environment string
+	Needs                 any
+	RunsOn                string `yaml:"runs-on"`
+	TimeoutMinutes        int    `yaml:"timeout-minutes"`
+	Concurrency           concurrency
+	Permissions           map[string]string
+	Outputs, Env          map[string]string
+	Strategy              struct {
+		FailFast string `yaml:"fail-fast"`
+		Matrix   map[string]string
+	}
+	Steps []struct {
+		ID, Name, If, Uses, Run string
+		With, Env               map[string]string
+	}
+}
+
+// isGoogle tells whether the job asks Google for a token.
+func (j job) isGoogle() bool { return j.Permissions["id-token"] == "write" }
+
+// broken lists what is wrong with a workflow. The rules are those that audits of
+// workflows agree on: https://docs.zizmor.sh/audits/
+func broken(text string) []string {
+	var flow workflow
+	decoder := yaml.NewDecoder(strings.NewReader(text))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&flow); err != nil {
+		return []string{err.Error()}
+	}
+	var found []string
+	wrong := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
+	if flow.Permissions == nil || len(flow.Permissions) > 0 {
+		wrong("every job has the permissions %v", flow.Permissions)
+	}
+	for event := range flow.On {
+		if !slices.Contains([]string{"push", "pull_request", "workflow_dispatch", "schedule"}, event) {
+			wrong("%s runs what strangers wrote with rights of ours", event)
+		}
+	}
+	if push, _ := flow.On["push"].(map[string]any); flow.On["push"] != nil && fmt.Sprint(push["branches"]) != "[main]" {
+		wrong("a push to any branch or tag starts it")
+	}
+	if strings.Contains(text, "secrets: inherit") || strings.Contains(text, "contains(") {
+		wrong("it hands on all secrets, or looks for a text within a text")
+	}
+	for _, line := range strings.Split(text, "\n") {
+		if regexp.MustCompile(`^ +[a-z-]+: (read|write)\b`).MatchString(line) && !strings.Contains(line, " # ") {
+			wrong("%q does not say what it is for", strings.TrimSpace(line))
+		}
+	}
+	for name, job := range flow.Jobs {
+		if job.Name == "" || job.TimeoutMinutes == 0 || job.TimeoutMinutes > 60 || job.RunsOn != "ubuntu-24.04" || len(job.Permissions) == 0 {
+			wrong("%s: no name, no time limit, no permissions of its own, or a machine of somebody's", name)
+		}
+		if flow.Concurrency.Group == "" && job.Concurrency.Group == "" {
+			wrong("%s: two may run at once", name)
+		}
+		for what, right := range job.Permissions {
+			if right == "write" && what != "id-token" {
+				wrong("%s: may write %s", name, what)
+			}
+		}
+		found = append(found, stepsBroken(name, job, text)...)
+		if !job.isGoogle() {
+			if strings.Contains(fmt.Sprint(job), "secrets.") || job.Environment != "" {
+				wrong("%s: has an environment or secrets and is nobody at Google", name)
+			}
+			continue
+		}
+		if _, strangers := flow.On["pull_request"]; strangers && !strings.HasPrefix(job.If, "github.event_name == 'workflow_dispatch' && ") {
+			wrong("%s: a pull request reaches it", name)
+		}
+		group := flow.Concurrency
+		if job.Concurrency.Group != "" {
+			group = job.Concurrency
+		}
+		if job.Environment == "" || group != (concurrency{"production", "false"}) {
+			wrong("%s: changes production without its environment %q, or beside another that does: %v", name, job.Environment, group)
+		}
+	}
+	return found
+}
+
+func stepsBroken(name string, job job, text string) []string {
+	var found []string
+	wrong := func(format string, args ...any) { found = append(found, name+": "+fmt.Sprintf(format, args...)) }
+	checkedOut := false
+	for _, s := range job.Steps {
+		if s.Uses != "" && !regexp.MustCompile(`(?m)`+regexp.QuoteMeta(s.Uses)+` # v\d+\.\d+\.\d+$`).MatchString(text) ||
+			s.Uses != "" && !regexp.MustCompile(`^[\w./-]+@[0-9a-f]{40}$`).MatchString(s.Uses) {
+			wrong("%s is not pinned to a commit with its version beside it", s.Uses)
+		}
+		action, _, _ := strings.Cut(s.Uses, "@")
+		switch action {
+		case "actions/checkout":
+			checkedOut = true
+			if s.With["persist-credentials"] != "false" {
+				wrong("the checkout leaves its credentials behind")
+			}
+		case "actions/setup-go":
+			if s.With["cache"] != "false" && job.isGoogle() {
+				wrong("what it builds may come from another job's cache")
+			}
+		case "google-github-actions/auth":
+			if !checkedOut {
+				wrong("the checkout would take away the credentials")
+			}
+			if s.With["workload_identity_provider"] != "${{ vars.WIF_PROVIDER }}" || s.With["credentials_json"] != "" {
+				wrong("it signs in with %v", s.With)
+			}
+		}
+		if strings.Contains(s.Run, "${{") {
+			wrong("%q is put together from what others may write", s.Run)
+		}
+	}
+	return found
+}
+
+func TestWorkflowsHoldNothingTheyDoNotNeed(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../.github/workflows/*")
+	if err != nil || len(files) < 3 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	runs := false
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, what := range broken(string(text)) {
+			t.Errorf("%s: %s", filepath.Base(file), what)
+		}
+		runs = runs || regexp.MustCompile(`(?m)^ +- run: .*\.ci/run$`).Match(text)
+	}
+	if !runs {
+		t.Error("nothing runs .ci/run")
+	}
+}
+
+// TestABrokenWorkflowIsNoticed breaks the workflows one way at a time.
+func TestABrokenWorkflowIsNoticed(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ file, from, to, notice string }{
+		{"deploy", "permissions: {}", "permissions: {contents: read}", "every job has the permissions"},
+		{"deploy", "permissions: {}\n", "", "every job has the permissions"},
+		{"deploy", "  workflow_dispatch:", "  pull_request_target:", "strangers wrote"},
+		{"deploy", "branches: [main]", "branches: ['**']", "a push to any"},
+		{"deploy", "    branches: [main]\n", "    tags: [v1]\n", "a push to any"},
+		{"deploy", " # v3.0.0", "", "not pinned"},
+		{"deploy", "auth@7c6bc770dae815cd3e89ee6cdf493a5fab2cc093 # v3.0.0", "auth@v3 # v3.0.0", "not pinned"},
+		{"deploy", "persist-credentials: false", "persist-credentials: true", "leaves its credentials"},
+		{"deploy", "cache: false # nothing", "cache: true # nothing", "another job's cache"},
+		{"deploy", `-function "$FUNCTION"`, "-function ${{ matrix.function }}", "put together"},
+		{"deploy", "cancel-in-progress: false", "cancel-in-progress: true", "beside another"},
+		{"deploy", "group: production", "group: deploy", "beside another"},
+		{"deploy", "    environment: prod-migrate\n", "", "without its environment"},
+		{"deploy", "actions: read # to ask which commit was deployed last", "actions: write # to ask", "may write actions"},
+		{"deploy", "contents: read # to check out", "contents: read", "does not say what it is for"},
+		{"deploy", "runs-on: ubuntu-24.04", "runs-on: self-hosted", "a machine of somebody's"},
+		{"deploy", "    timeout-minutes: 10\n", "", "no time limit"},
+		{"deploy", "    outputs:\n", "    environment: prod-auth\n    outputs:\n", "is nobody at Google"},
+		{"deploy", "          token_format: id_token", "          credentials_json: ${{ secrets.KEY }}", "signs in with"},
+		{"deploy", "workload_identity_provider: ${{ vars.WIF_PROVIDER }}", "workload_identity_provider: elsewhere", "signs in with"},
+		{"deploy", "timeout-minutes: 10", "timeout-minutes: 10\n    continue-on-error: true", "field continue-on-error not found"},
+		{"infra", "    if: github.event_name == 'workflow_dispatch' && github.ref == 'refs/heads/main'\n", "", "a pull request reaches it"},
+		{"infra", "      group: production", "      group: infra", "beside another"},
+		{"infra", "    environment: infra\n", "", "without its environment"},
+		{"infra", "    concurrency:\n      group: infra-${{ github.ref }}\n      cancel-in-progress: true\n", "", "two may run at once"},
+		{"ci", "    name: check\n", "    name: check\n    env: {KEY: \"${{ secrets.KEY }}\"}\n", "is nobody at Google"},
+	} {
+		text, err := os.ReadFile("../.github/workflows/" + test.file + ".yml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := strings.ReplaceAll(string(text), test.from, test.to)
+		if changed == string(text) {
+			t.Errorf("%s.yml has no %q", test.file, test.from)
+		}
+		if found := strings.Join(broken(changed), "\n"); !strings.Contains(found, test.notice) {
+			t.Errorf("%s.yml with %q for %q: found %q, want %q", test.file, test.to, test.from, found, test.notice)
+		}
+	}
+	// Whoever signs in before checking out loses what it signed in with.
+	text, err := os.ReadFile("../.github/workflows/deploy.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	early := strings.ReplaceAll(string(text), "actions/checkout@", "actions/cache@")
+	if found := broken(early); !strings.Contains(strings.Join(found, "\n"), "would take away the credentials") {
+		t.Errorf("without a checkout: %q", found)
+	}
+}
+
+// TestBothDeploymentsAreOne holds that the workflow and cloudbuild.yaml deploy with
+// the same flags, one step after the other.
+func TestBothDeploymentsAreOne(t *testing.T) {
+	t.Parallel()
+	var flow workflow
+	read(t, ".github/workflows/deploy.yml", &flow)
+	var build struct {
+		Steps []struct {
+			ID   string
+			Args []string
+		}
+	}
+	text, err := os.ReadFile("../cloudbuild.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(text, &build); err != nil {
+		t.Fatal(err)
+	}
+	deploy := flow.Jobs["deploy"]
+	flags := func(command string) []string {
+		found := regexp.MustCompile(`(^|\s)--[a-z-]+`).FindAllString(strings.ReplaceAll(command, "-s -w", ""), -1)
+		for i := range found {
+			found[i] = strings.TrimSpace(found[i])
+		}
+		slices.Sort(found)
+		return found
+	}
+	var order []string
+	for _, s := range deploy.Steps {
+		for _, theirs := range build.Steps {
+			if theirs.ID != s.Name {
+				continue
+			}
+			order = append(order, s.Name)
+			// The values differ in how they are spelt, and --project in what it is called.
+			if got, want := flags(s.Run), flags(strings.Join(theirs.Args, " ")); strings.Contains(s.Run, "gcloud run deploy") && !slices.Equal(got, want) {
+				t.Errorf("%s: the workflow has the flags %q, cloudbuild.yaml %q", s.Name, got, want)
+			}
+		}
+	}
+	if got := strings.Join(order, " "); got != "stage verify deploy smoke promote" {
+		t.Errorf("the workflow's steps are %s", got)
+	}
+	if deploy.Environment != "prod-${{ matrix.function }}" || deploy.Env["FUNCTION"] != "${{ matrix.function }}" {
+		t.Errorf("a function is deployed from the environment %s", deploy.Environment)
+	}
+	for name, job := range flow.Jobs {
+		for _, s := range job.Steps {
+			account, function := s.With["service_account"], strings.TrimPrefix(job.Environment, "prod-")
+			if account != "" && account != "deploy-"+function+"@${{ vars.PROJECT_ID }}.iam.gserviceaccount.com" {
+				t.Errorf("%s is %s from the environment %s", name, account, job.Environment)
+			}
+		}
+	}
+	if needs := fmt.Sprint(deploy.Needs); needs != "[plan migrate]" || !strings.Contains(deploy.If, "needs.migrate.result == 'success' || needs.migrate.result == 'skipped'") {
+		t.Errorf("functions are deployed after %s, if %s", needs, deploy.If)
+	}
+}

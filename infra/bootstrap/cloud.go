@@ -1,0 +1,203 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// apis are those that Terraform needs to turn on the others.
+var apis = []string{
+	"cloudresourcemanager.googleapis.com", "iam.googleapis.com", "iamcredentials.googleapis.com", "serviceusage.googleapis.com", "storage.googleapis.com", "sts.googleapis.com",
+}
+
+// roles are what applying infra takes. With projectIamAdmin the account can give
+// itself any other: who may start it decides, which is the environment infra.
+var roles = []string{
+	"roles/artifactregistry.admin", "roles/cloudscheduler.admin", "roles/cloudsql.admin", "roles/compute.loadBalancerAdmin", "roles/compute.securityAdmin",
+	"roles/iam.serviceAccountAdmin", "roles/iam.serviceAccountUser", "roles/iam.workloadIdentityPoolAdmin", "roles/monitoring.admin",
+	"roles/resourcemanager.projectIamAdmin", "roles/run.admin", "roles/secretmanager.admin", "roles/serviceusage.serviceUsageAdmin",
+}
+
+// cloud makes what Terraform stands on and therefore cannot make.
+func cloud(sh shell, o options) error {
+	number, err := project(sh, o)
+	if err != nil {
+		return err
+	}
+	ids, err := sh.ask("gh", "api", "repos/"+o.repository, "--jq", `"\(.owner.id) \(.id)"`)
+	if err != nil {
+		return err
+	}
+	owner, repository, found := strings.Cut(ids, " ")
+	if !found {
+		return fmt.Errorf("gh tells no numbers of %s but %q", o.repository, ids)
+	}
+	if err := sh.do("", "gcloud", append([]string{"services", "enable", "--project=" + o.project}, apis...)...); err != nil {
+		return err
+	}
+	if err := state(sh, o); err != nil {
+		return err
+	}
+	if err := account(sh, o); err != nil {
+		return err
+	}
+	if err := identity(sh, o, number, owner, repository); err != nil {
+		return err
+	}
+	return variables(sh, o, number, owner, repository)
+}
+
+// project returns the project's number, and makes the project where somebody pays.
+func project(sh shell, o options) (number string, err error) {
+	describe := []string{"projects", "describe", o.project, "--format=value(projectNumber)"}
+	number, err = sh.ask("gcloud", describe...)
+	if err == nil && strings.Trim(number, "0123456789") != "" || err == nil && number == "" {
+		return "", fmt.Errorf("gcloud tells no number of %s but %q", o.project, number)
+	}
+	if err == nil {
+		sh.say("the project %s is there", o.project)
+		return number, nil
+	}
+	if !absent(err) || o.billing == "" {
+		return "", fmt.Errorf("%w\nIf there is no such project yet, say who pays for it: -billing ACCOUNT (gcloud billing accounts list)", err)
+	}
+	for _, make := range [][]string{{"projects", "create", o.project}, {"billing", "projects", "link", o.project, "--billing-account=" + o.billing}} {
+		if err := sh.do("", "gcloud", make...); err != nil {
+			return "", err
+		}
+	}
+	if sh.dry {
+		return "PROJECT_NUMBER", nil
+	}
+	return sh.ask("gcloud", describe...)
+}
+
+func bucket(o options) string { return "gs://" + o.project + "-terraform" }
+
+// state makes the bucket of Terraform's state, which knows a few secrets: nobody
+// can make it public, and what is overwritten can be brought back.
+func state(sh shell, o options) error {
+	err := sh.ensure("the bucket "+bucket(o),
+		[]string{"gcloud", "storage", "buckets", "describe", bucket(o), "--project=" + o.project},
+		[]string{"gcloud", "storage", "buckets", "create", bucket(o), "--project=" + o.project, "--location=" + o.region, "--uniform-bucket-level-access", "--public-access-prevention"})
+	if err != nil {
+		return err
+	}
+	return sh.do("", "gcloud", "storage", "buckets", "update", bucket(o), "--versioning")
+}
+
+func email(o options) string { return "terraform@" + o.project + ".iam.gserviceaccount.com" }
+
+// account makes the account that applies infra from GitHub.
+func account(sh shell, o options) error {
+	err := sh.ensure("the account "+email(o),
+		[]string{"gcloud", "iam", "service-accounts", "describe", email(o), "--project=" + o.project},
+		[]string{"gcloud", "iam", "service-accounts", "create", "terraform", "--project=" + o.project, "--display-name=applies infra"})
+	if err != nil {
+		return err
+	}
+	member := "serviceAccount:" + email(o)
+	has, err := sh.ask("gcloud", "projects", "get-iam-policy", o.project, "--flatten=bindings[].members", "--filter=bindings.members="+member, "--format=value(bindings.role)")
+	if err != nil && !(sh.dry && absent(err)) {
+		return err
+	}
+	for _, role := range roles {
+		if slices.Contains(strings.Fields(has), role) {
+			continue
+		}
+		if err := sh.do("", "gcloud", "projects", "add-iam-policy-binding", o.project, "--member="+member, "--role="+role, "--condition=None"); err != nil {
+			return err
+		}
+	}
+	return sh.do("", "gcloud", "storage", "buckets", "add-iam-policy-binding", bucket(o), "--member="+member, "--role=roles/storage.objectUser")
+}
+
+// The pool is not that of the deployments, which Terraform makes: it cannot make
+// the door that it comes in by.
+const pool, provider = "terraform", "github"
+
+// identity lets one workflow of one repository be that account, from the
+// environment infra and when somebody starts it.
+func identity(sh shell, o options, number, owner, repository string) error {
+	pools := []string{"iam", "workload-identity-pools"}
+	where := []string{"--project=" + o.project, "--location=global"}
+	call := func(words ...string) []string { return slices.Concat([]string{"gcloud"}, pools, words, where) }
+	if err := sh.ensure("the pool "+pool, call("describe", pool), call("create", pool, "--display-name=Terraform from GitHub")); err != nil {
+		return err
+	}
+	condition := strings.Join([]string{
+		"assertion.repository_owner_id == '" + owner + "'",
+		"assertion.repository_id == '" + repository + "'",
+		"assertion.ref == 'refs/heads/main'",
+		"assertion.ref_type == 'branch'",
+		"assertion.event_name == 'workflow_dispatch'",
+		"assertion.runner_environment == 'github-hosted'",
+		"has(assertion.environment) && assertion.environment == 'infra'",
+		"assertion.workflow_ref.endsWith('/.github/workflows/infra.yml@refs/heads/main')",
+	}, " && ")
+	in := slices.Concat(where, []string{"--workload-identity-pool=" + pool})
+	tell := func(verb string, words ...string) []string {
+		return slices.Concat([]string{"gcloud"}, pools, []string{"providers", verb, provider}, in, words)
+	}
+	shape := []string{
+		"--issuer-uri=https://token.actions.githubusercontent.com",
+		"--attribute-mapping=google.subject='gh:' + assertion.repository_id + ':infra',attribute.repository_id=assertion.repository_id",
+		"--attribute-condition=" + condition,
+	}
+	// An earlier one may have been made for another repository.
+	verb := "update-oidc"
+	if _, err := sh.ask("gcloud", tell("describe")[1:]...); err != nil {
+		if !absent(err) {
+			return err
+		}
+		verb = "create-oidc"
+	}
+	if err := sh.do("", "gcloud", tell(verb, shape...)[1:]...); err != nil {
+		return err
+	}
+	return sh.do("", "gcloud", "iam", "service-accounts", "add-iam-policy-binding", email(o), "--project="+o.project, "--role=roles/iam.workloadIdentityUser",
+		"--member=principalSet://iam.googleapis.com/projects/"+number+"/locations/global/workloadIdentityPools/"+pool+"/attribute.repository_id/"+repository)
+}
+
+// variables writes what Terraform must be told, unless it has been.
+func variables(sh shell, o options, number, owner, repository string) error {
+	file := filepath.Join("infra", "terraform.tfvars")
+	text := fmt.Sprintf(`# See infra/variables.tf for what else there is to choose.
+project_id           = %q
+project_number       = %q
+region               = %q
+github_owner_id      = %q
+github_repository_id = %q
+
+# Who is told when something is wrong.
+alert_emails = []
+
+# The account at Upstash, or redis = { kind = "url" } for a Redis of yours.
+upstash_email = "YOU@EXAMPLE.COM"
+
+# Of Cloud SQL, with TF_VAR_migrator_password; or database = { kind = "url" }.
+migrator_password_version = 1
+`, o.project, number, o.region, owner, repository)
+	_, err := os.Stat(filepath.Join(sh.dir, file))
+	switch {
+	case err == nil:
+		sh.say("%s is there", file)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	case sh.dry:
+		sh.say("would write %s:\n%s", file, text)
+	default:
+		if err := os.WriteFile(filepath.Join(sh.dir, file), []byte(text), 0o600); err != nil {
+			return err
+		}
+		sh.say("wrote %s", file)
+	}
+	sh.say("\nNext: complete %s, then\n  terraform -chdir=infra init -backend-config=bucket=%s\n  terraform -chdir=infra apply\n  go run ./infra/bootstrap github -repository %s",
+		file, strings.TrimPrefix(bucket(o), "gs://"), o.repository)
+	return nil
+}
