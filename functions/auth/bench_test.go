@@ -20,6 +20,7 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/function"
 	"github.com/devops-dashboard/dashboard/shared/identity/identitytest"
 	"github.com/devops-dashboard/dashboard/shared/postgres/pgtest"
+	"github.com/devops-dashboard/dashboard/shared/redis/redistest"
 )
 
 // beAuth is set for a process that is to be the function.
@@ -82,6 +83,7 @@ func BenchmarkLogin(b *testing.B) {
 	const rounds, patience, most = 100, 400, 1.10
 	settings := identitytest.Settings(b)
 	settings["DATABASE_URL"] = pgtest.As(b, pgtest.NewDurableServer(b).URL, "auth")
+	settings["REDIS_URL"], settings["RATE_LIMIT_SCALE"] = redistest.Real(b), "1000000" // limits are in the way of a hundred sign-ins
 	url := serve(b, settings)
 	post := func(path string, body any, want int) {
 		text, err := json.Marshal(body)

@@ -70,7 +70,7 @@ func TestStageOfARealFunction(t *testing.T) {
 	for _, e := range entries {
 		top = append(top, e.Name())
 	}
-	if diff := cmp.Diff([]string{".gcloudignore", "function.go", "functions", "go.mod", "go.sum", "shared", "vendor"}, top); diff != "" {
+	if diff := cmp.Diff([]string{".gcloudignore", "function.go", "functions", "go.mod", "go.sum", "infra", "shared", "vendor"}, top); diff != "" {
 		t.Error(diff)
 	}
 	entry, err := os.ReadFile(filepath.Join(out, "function.go"))
