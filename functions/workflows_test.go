@@ -1,6 +1,8 @@
 package functions_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +12,9 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/devops-dashboard/dashboard/functions"
+	"github.com/devops-dashboard/dashboard/infra/doctor/command"
 )
 
 // workflow is a file of .github/workflows, as far as ours go: another field is an
@@ -279,5 +284,53 @@ func TestBothDeploymentsAreOne(t *testing.T) {
 	}
 	if needs := fmt.Sprint(deploy.Needs); needs != "[plan migrate]" || !strings.Contains(deploy.If, "needs.migrate.result == 'success' || needs.migrate.result == 'skipped'") {
 		t.Errorf("functions are deployed after %s, if %s", needs, deploy.If)
+	}
+}
+
+// TestTheDoctorAdmitsTheDeployment has the doctor read deploy.yml beside what
+// Terraform would print for the functions that there are.
+func TestTheDoctorAdmitsTheDeployment(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../infra/doctor/testdata/wif.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wif map[string]any
+	if err := json.Unmarshal(text, &wif); err != nil {
+		t.Fatal(err)
+	}
+	deployers, services := map[string]any{}, map[string]any{}
+	for _, name := range []string{"auth", "migrate"} {
+		deployers[name], services[name] = wif["deployers"].(map[string]any)["auth"], wif["functions"].(map[string]any)["auth"]
+	}
+	for _, fn := range functions.All {
+		deployers[fn.Name], services[fn.Name] = deployers["auth"], services["auth"]
+	}
+	named := func(all map[string]any) map[string]any {
+		for name, one := range all {
+			like, err := json.Marshal(one)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var own any
+			if err := json.Unmarshal(bytes.ReplaceAll(bytes.ReplaceAll(like, []byte("-auth"), []byte("-"+name)), []byte(`"auth"`), []byte(`"`+name+`"`)), &own); err != nil {
+				t.Fatal(err)
+			}
+			all[name] = own
+		}
+		return all
+	}
+	wif["deployers"], wif["functions"] = named(deployers), named(services)
+	config, err := json.Marshal(wif)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	code := command.Run([]string{
+		"-config", "-", "-workflows", "../.github/workflows/deploy.yml", "-root", "..",
+		"-var", "vars.PROJECT_ID=" + wif["project_id"].(string), "-var", "vars.WIF_PROVIDER=" + wif["provider"].(map[string]any)["name"].(string),
+	}, bytes.NewReader(config), &out, &errs)
+	if code != 0 || !strings.HasPrefix(out.String(), "ADMITTED") || !strings.Contains(out.String(), fmt.Sprintf("each of the %d environments may impersonate its own deployer, and no other", len(functions.All)+1)) {
+		t.Errorf("exit code %d: %s%s", code, out.String(), errs.String())
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,7 +66,7 @@ func parse(args []string, out io.Writer) (options, error) {
 		}
 	}
 	flags.StringVar(&o.config, "config", "wif.json", "Terraform's output wif as JSON, in `FILE`; - for standard input")
-	flags.StringVar(&o.workflows, "workflows", "", "the `FOLDER` of workflow files (default .github/workflows, if that is there)")
+	flags.StringVar(&o.workflows, "workflows", "", "the `FOLDER` of workflow files, or one of them (default .github/workflows, if that is there)")
 	flags.StringVar(&o.root, "root", "", "the repository's `FOLDER`, for its ignore files (default: two above the workflows)")
 	flags.StringVar(&o.token, "token", "", "the token, or its claims as JSON, in `FILE`; - for standard input")
 	flags.StringVar(&o.claims, "claims", "", "the same as -token, for a `FILE` of claims")
@@ -230,16 +231,21 @@ func (o options) readRepository(s *diagnosis.Setup) error {
 	if folder == "" {
 		folder = filepath.Join(o.root, ".github", "workflows")
 	}
-	_, err := os.Stat(folder)
+	info, err := os.Stat(folder)
 	switch {
 	case errors.Is(err, os.ErrNotExist) && o.workflows == "":
 		return nil
 	case err != nil:
 		return err
 	}
+	one := ""
+	if !info.IsDir() { // the others come in elsewhere
+		folder, one = filepath.Dir(folder), filepath.Base(folder)
+	}
 	if s.Workflows, err = workflow.Read(os.DirFS(folder)); err != nil {
 		return err
 	}
+	s.Workflows = slices.DeleteFunc(s.Workflows, func(f workflow.File) bool { return one != "" && f.Name != one })
 	root := o.root
 	if root == "" {
 		root = filepath.Join(folder, "..", "..")
