@@ -52,7 +52,16 @@ func openHouse(kept *keep, s *stores, log *slog.Logger) (*house, error) {
 	if err := errors.Join(doorErr, roomsErr); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	h := &house{front: front, inside: client{handler}, log: log, server: newServer(handler, log), envs: []*function.Env{door, rooms}}
+	// Whoever asks under another name was sent by a page whose host has become this
+	// machine: nothing of ours calls it so.
+	known := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host != listener.Addr().String() {
+			http.Error(w, "no such host", http.StatusMisdirectedRequest)
+			return
+		}
+		handler.ServeHTTP(w, r)
+	})
+	h := &house{front: front, inside: client{handler}, log: log, server: newServer(known, log), envs: []*function.Env{door, rooms}}
 	go func() { _ = h.server.Serve(listener) }() // until close
 	return h, nil
 }

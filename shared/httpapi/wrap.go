@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/devops-dashboard/dashboard/shared/fault"
@@ -44,6 +45,7 @@ func Wrap(mux *http.ServeMux, log *slog.Logger, now func() time.Time, from Surro
 			if cause != nil && !begun {
 				newProblem(http.StatusInternalServerError, "internal", fault.From(nil).Detail).write(answer, r)
 			}
+			record.cut = cause != nil && begun
 			record.write(r, answer, now())
 			if cause != nil && begun {
 				cut(w)
@@ -91,14 +93,13 @@ func limit(a *answer, r *http.Request) {
 // deadline for that.
 type requestBody struct {
 	io.ReadCloser
-	whole bool
+	whole atomic.Bool // a proxy's transport reads it beside the handler
 	ended func()
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if errors.Is(err, io.EOF) && !b.whole {
-		b.whole = true
+	if errors.Is(err, io.EOF) && b.whole.CompareAndSwap(false, true) {
 		b.ended()
 	}
 	return n, err
@@ -127,7 +128,9 @@ func serve(mux *http.ServeMux, w *answer, r *http.Request) {
 		return
 	}
 	refusal := &refusal{header: http.Header{}}
-	handler.ServeHTTP(refusal, r)
+	if pattern == "" { // else it is a route's own, which the mux finds for "/a/%2e%2e" too
+		handler.ServeHTTP(refusal, r)
+	}
 	switch refusal.status {
 	case http.StatusMethodNotAllowed:
 		allow := refusal.header.Get("Allow")
@@ -140,7 +143,8 @@ func serve(mux *http.ServeMux, w *answer, r *http.Request) {
 
 // isClean tells whether the mux would take the path as it is. It redirects from
 // others, such as "//api/version", which would turn a wrong address into a
-// right one at the cost of a second request.
+// right one at the cost of a second request. Where a function is deployed, the
+// framework has a mux of its own before ours, which redirects all the same.
 func isClean(p string) bool {
 	return p == "/" || path.Clean(p) == strings.TrimSuffix(p, "/") && strings.HasPrefix(p, "/")
 }
@@ -184,7 +188,7 @@ func (a *answer) Write(b []byte) (int, error) {
 // giveUpBody has the connection end after the answer, where part of the body was
 // not read: the server would wait for it first.
 func (a *answer) giveUpBody() {
-	if a.body != nil && !a.body.whole {
+	if a.body != nil && !a.body.whole.Load() {
 		a.Header().Set("Connection", "close")
 	}
 }
@@ -203,6 +207,7 @@ type record struct {
 	attrs    []any
 	cause    error
 	panicked string
+	cut      bool // half an answer was sent
 }
 
 // recordOf returns the request's record, or an unused one outside of Wrap.
@@ -248,6 +253,10 @@ func (rec *record) write(r *http.Request, a *answer, now time.Time) {
 	level := slog.LevelInfo
 	if status >= http.StatusInternalServerError {
 		level = slog.LevelError
+	}
+	if rec.cut {
+		level = slog.LevelError
+		attrs = append(attrs, "cut", true)
 	}
 	if errors.Is(r.Context().Err(), context.Canceled) {
 		// Whatever failed did so because nobody waited for it any more.

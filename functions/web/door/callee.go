@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/http/httputil"
 	"net/url"
 	"slices"
@@ -26,6 +26,7 @@ type callee struct {
 	tokens    *tokens
 	transport http.RoundTripper
 	slots     chan struct{} // holds one for each request under way
+	all       chan struct{} // likewise of all functions together
 	log       *log.Logger
 }
 
@@ -41,12 +42,14 @@ func (c *callee) pass(limit int64) http.HandlerFunc {
 			httpapi.WriteBodyProblem(w, r, &http.MaxBytesError{Limit: limit}, limit)
 			return
 		}
-		select {
-		case c.slots <- struct{}{}:
-			defer func() { <-c.slots }()
-		default:
-			httpapi.WriteProblem(w, r, c.away(fmt.Errorf("%d requests to it are under way", cap(c.slots))))
-			return
+		for _, slots := range []chan struct{}{c.slots, c.all} {
+			select {
+			case slots <- struct{}{}:
+				defer func() { <-slots }()
+			default:
+				httpapi.WriteProblem(w, r, c.away(fmt.Errorf("%d requests are under way", cap(slots))))
+				return
+			}
 		}
 		token, err := c.token(r.Context())
 		if err != nil {
@@ -54,6 +57,8 @@ func (c *callee) pass(limit int64) http.HandlerFunc {
 			return
 		}
 		body := bound(w, r, limit)
+		var connected atomic.Bool
+		r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}))
 		proxy := httputil.ReverseProxy{
 			Transport: c.transport, FlushInterval: -1, ErrorLog: c.log, ModifyResponse: c.check,
 			Rewrite: func(p *httputil.ProxyRequest) { c.rewrite(p, token) },
@@ -62,7 +67,7 @@ func (c *callee) pass(limit int64) http.HandlerFunc {
 					httpapi.WriteBodyProblem(w, r, failure, limit)
 					return
 				}
-				httpapi.WriteProblem(w, r, c.fault(r.Context(), err))
+				httpapi.WriteProblem(w, r, c.fault(r.Context(), err, connected.Load()))
 			},
 		}
 		proxy.ServeHTTP(&reply{ResponseWriter: w, header: http.Header{}}, r)
@@ -133,15 +138,14 @@ func (c *callee) check(res *http.Response) error {
 // more.
 const PassedTo = "passed_to"
 
-// fault says why there is no answer.
-func (c *callee) fault(ctx context.Context, err error) *fault.Error {
+// fault says why there is no answer. What had no connection was not asked.
+func (c *callee) fault(ctx context.Context, err error, connected bool) *fault.Error {
 	var foreign errForeign
-	var network *net.OpError
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return &fault.Error{Kind: fault.Late, Code: "deadline", Detail: "The answer took too long to make. Try again shortly, or ask for less at once.", RetryAfter: retry, Cause: c.because(err)}
 	case errors.As(err, &foreign) && (foreign.status == http.StatusTooManyRequests || foreign.status >= http.StatusInternalServerError),
-		errors.As(err, &network) && network.Op == "dial":
+		!connected:
 		return c.away(err)
 	}
 	return &fault.Error{

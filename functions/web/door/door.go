@@ -33,6 +33,9 @@ const (
 	// this instance serves, the page included. At that share of web's concurrency
 	// Cloud Run has started another instance.
 	mostAtOnce = 150
+	// mostOfAll is how many may be under way to all of them: where what they share is
+	// slow, the page still has room.
+	mostOfAll = 220
 	// grace is what a function gets beyond its own time limit: to start in, and to
 	// say itself that it was too slow.
 	grace = 5 * time.Second
@@ -49,11 +52,11 @@ func Register(api *httpapi.API, env *function.Env) {
 	}
 	transport := newTransport()
 	env.OnStop(func(context.Context) error { transport.CloseIdleConnections(); return nil })
-	tokens := newTokens(env.Now, fromMetadata(nil))
+	tokens, all := newTokens(env.Now, fromMetadata(nil)), make(chan struct{}, mostOfAll)
 	for _, s := range served() {
 		c := &callee{
 			service: s, at: urls[s.Name], tokens: tokens, transport: transport,
-			slots: make(chan struct{}, mostAtOnce), log: slog.NewLogLogger(env.Log.Handler(), slog.LevelWarn),
+			slots: make(chan struct{}, mostAtOnce), all: all, log: slog.NewLogLogger(env.Log.Handler(), slog.LevelWarn),
 		}
 		asked := map[string]bool{}
 		for _, route := range s.Routes {

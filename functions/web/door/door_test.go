@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -467,7 +468,9 @@ func TestUpgradesAreRefused(t *testing.T) {
 		}
 		echo(w, r)
 	})})
-	refuses(t, h.ask(t, "GET", "/api/metrics/services", nil, "Connection=Upgrade", "Upgrade=websocket"), 400, "no_upgrade")
+	for _, protocols := range []string{"websocket", "h2c, websocket"} {
+		refuses(t, h.ask(t, "GET", "/api/metrics/services", nil, "Connection=Upgrade", "Upgrade="+protocols), 400, "no_upgrade")
+	}
 	got := h.reaches(t, "GET", "/api/metrics/services", nil, "Connection=Upgrade, HTTP2-Settings", "Upgrade=h2c", "HTTP2-Settings=x")
 	if got.Header["Upgrade"] != nil || got.Header["Connection"] != nil || got.Header["Http2-Settings"] != nil {
 		t.Errorf("an offer is passed on: %v", got.Header)
@@ -682,7 +685,7 @@ func TestNothingIsDoneTwice(t *testing.T) {
 func alone(t *testing.T, c *callee, timeout time.Duration) house {
 	t.Helper()
 	h := house{log: &bytes.Buffer{}}
-	c.slots, c.Name = make(chan struct{}, 1), "metrics"
+	c.slots, c.all, c.Name = make(chan struct{}, 1), make(chan struct{}, 1), "metrics"
 	c.log = slog.NewLogLogger(slog.NewJSONHandler(h.log, nil), slog.LevelWarn)
 	mux := http.NewServeMux()
 	httpapi.New(mux, 0).Relay("POST /x", timeout, c.pass(10))
@@ -784,5 +787,117 @@ func TestEveryFunctionHasItsTime(t *testing.T) {
 	}
 	if len(served()) < 5 || slices.ContainsFunc(served(), func(s service) bool { return s.Name == "web" || s.TimeoutSeconds <= 0 || len(s.Routes) == 0 }) {
 		t.Errorf("the manifest is read as %+v", served())
+	}
+}
+
+// Only what reached nobody is said to have reached nobody.
+func TestWhatWasDoneIsNotSaidToBeUndone(t *testing.T) {
+	t.Parallel()
+	done := raw(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		if request, err := http.ReadRequest(r); err == nil {
+			_, _ = io.Copy(io.Discard, request.Body)
+		}
+		_ = c.(*net.TCPConn).SetLinger(0) // a reset
+	})
+	stranger := httptest.NewTLSServer(http.NotFoundHandler()) // by a certificate that nobody trusts
+	stranger.Config.ErrorLog = log.New(io.Discard, "", 0)
+	t.Cleanup(stranger.Close)
+	h := open(t, map[string]string{"auth": done})
+	refuses(t, h.ask(t, "POST", "/api/auth/login", strings.NewReader("{}")), 502, "bad_answer")
+	at, err := url.Parse(stranger.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := newTokens(time.Now, func(context.Context, string) (string, error) { return tokenUntil(time.Now().Add(time.Hour), "x"), nil })
+	h = alone(t, &callee{at: at, transport: newTransport(), tokens: tokens}, 10*time.Second)
+	refuses(t, h.ask(t, "POST", "/x", nil), 503, "unavailable")
+}
+
+// An address that no client should write is not carried out behind its refusal.
+func TestUncleanAddressesReachNobody(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	h := open(t, map[string]string{"auth": behind(t, func(http.ResponseWriter, *http.Request) { asked.Add(1) })})
+	for _, id := range []string{"%2e%2e", "%2e", "a%2F%2Fb"} {
+		refuses(t, h.ask(t, "DELETE", "/api/auth/sessions/"+id, nil), 404, "no_such_route")
+	}
+	if n := asked.Load(); n != 0 {
+		t.Errorf("the function was asked %d times", n)
+	}
+}
+
+// A function may answer before it has read the body, as one that refuses does.
+func TestAnswersBeforeTheBodyIsRead(t *testing.T) {
+	t.Parallel()
+	at := raw(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		for line := ""; line != "\r\n"; {
+			var err error
+			if line, err = r.ReadString('\n'); err != nil {
+				return
+			}
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 429 Too Many Requests\r\nX-Request-Id: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+		_, _ = io.Copy(io.Discard, r)
+	})
+	h := open(t, map[string]string{"auth": at})
+	for n := range 40 {
+		answer := h.ask(t, "POST", "/api/auth/login", strings.NewReader(strings.Repeat("x", n*1500)))
+		if answer.StatusCode != 429 && answer.StatusCode != 502 {
+			t.Errorf("%d: %s", answer.StatusCode, text(t, answer))
+		}
+	}
+}
+
+// What a function compresses is left to it and to who asks.
+func TestNothingIsCompressedOnTheWay(t *testing.T) {
+	t.Parallel()
+	h := open(t, map[string]string{"metrics": behind(t, echo)})
+	plain := &http.Transport{DisableCompression: true}
+	t.Cleanup(plain.CloseIdleConnections)
+	answer, err := (&http.Client{Transport: plain}).Get(h.URL + "/api/metrics/services")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if said := text(t, answer); strings.Contains(said, "Accept-Encoding") {
+		t.Errorf("the door asks for what nobody asked: %s", said)
+	}
+}
+
+// Where all functions are slow together, the page has room.
+func TestAllFunctionsTogetherLeaveRoomForThePage(t *testing.T) {
+	t.Parallel()
+	held := make(chan struct{})
+	arrived := make(chan struct{}, 2*mostAtOnce)
+	slow := func(w http.ResponseWriter, r *http.Request) {
+		arrived <- struct{}{}
+		<-held
+	}
+	h := open(t, map[string]string{"metrics": behind(t, slow), "health": behind(t, slow)})
+	statuses := make(chan int, 2*mostAtOnce)
+	for n := range 2 * mostAtOnce {
+		go func() {
+			answer, err := h.Client().Get(h.URL + []string{"/api/metrics/services", "/api/health"}[n%2])
+			if err != nil {
+				statuses <- 0
+				return
+			}
+			_ = answer.Body.Close()
+			statuses <- answer.StatusCode
+		}()
+	}
+	for range 2*mostAtOnce - mostOfAll { // the others are turned away at once
+		if status := <-statuses; status != 503 {
+			t.Errorf("one too many is answered %d", status)
+		}
+	}
+	if got := text(t, h.ask(t, "GET", "/", nil)); got != "the page" {
+		t.Errorf("the page is %s", got)
+	}
+	close(held)
+	for range mostOfAll {
+		if status := <-statuses; status != 200 {
+			t.Errorf("one that waited is answered %d", status)
+		}
 	}
 }

@@ -57,16 +57,22 @@ func (t *tokens) get(ctx context.Context, audience string) (string, error) {
 	if serves && !due {
 		return h.token, nil
 	}
-	flight := t.flights.DoChan(audience, func() (any, error) { return t.renew(audience) })
-	if serves {
-		return h.token, nil
-	}
-	select {
-	case result := <-flight:
-		token, _ := result.Val.(string)
-		return token, result.Err
-	case <-ctx.Done():
-		return "", ctx.Err()
+	for again := true; ; again = false {
+		flight := t.flights.DoChan(audience, func() (any, error) { return t.renew(audience) })
+		if serves {
+			return h.token, nil
+		}
+		select {
+		case result := <-flight:
+			// One that was under way may have stood still with the instance, past its time.
+			if result.Err != nil && result.Shared && again {
+				continue
+			}
+			token, _ := result.Val.(string)
+			return token, result.Err
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
 	}
 }
 

@@ -237,3 +237,37 @@ func TestAsksTheMetadataServer(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 }
+
+// A renewal that stood still with the instance, past its time, is not the last word.
+func TestRenewalThatStoodStillIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1e9, 0)
+	asked, fail := make(chan struct{}, 4), make(chan struct{})
+	calls := 0
+	tokens := newTokens(func() time.Time { return now }, func(context.Context, string) (string, error) {
+		calls++
+		asked <- struct{}{}
+		if calls == 1 {
+			<-fail
+			return "", context.DeadlineExceeded
+		}
+		return tokenUntil(now.Add(time.Hour), "fresh"), nil
+	})
+	old := tokenUntil(now.Add(time.Minute), "old")
+	tokens.held[audience] = held{token: old, expires: now.Add(time.Minute)}
+	if token, err := tokens.get(t.Context(), audience); token != old || err != nil {
+		t.Fatalf("a token that serves: %q, %v", token, err)
+	}
+	<-asked // in the background
+	tokens.mu.Lock()
+	tokens.held[audience] = held{}
+	tokens.mu.Unlock()
+	got := make(chan error)
+	go func() { _, err := tokens.get(t.Context(), audience); got <- err }()
+	// The second has joined the first once it waits; until then it would only start one
+	// of its own, which gives a token as well.
+	close(fail)
+	if err := <-got; err != nil {
+		t.Errorf("who came after the pause: %v", err)
+	}
+}
