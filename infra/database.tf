@@ -41,11 +41,8 @@ resource "google_sql_database_instance" "this" {
       record_application_tags = false
     }
 
-    # So that no login is made with a weak password, or with none.
-    password_validation_policy {
-      enable_password_policy = true
-      min_length             = 24
-    }
+    # No password_validation_policy: the instance's own root login has no password, and
+    # Google refuses to make an instance whose policy it does not meet.
 
     database_flags {
       name  = "cloudsql.iam_authentication"

@@ -53,6 +53,12 @@ resource "google_compute_backend_service" "function" {
   log_config {
     enable = false # Cloud Run's log has each request
   }
+
+  # The URL map lets go of a function before the function goes: Google keeps what a map
+  # still names.
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 # In preview: it writes what it would refuse and refuses nothing, until somebody has

@@ -19,7 +19,9 @@ var apis = []string{
 // itself any other: who may start it decides, which is the environment infra.
 var roles = []string{
 	"roles/artifactregistry.admin", "roles/cloudscheduler.admin", "roles/cloudsql.admin", "roles/compute.loadBalancerAdmin", "roles/compute.securityAdmin",
-	"roles/iam.serviceAccountAdmin", "roles/iam.serviceAccountUser", "roles/iam.workloadIdentityPoolAdmin", "roles/monitoring.admin",
+	"roles/iam.serviceAccountAdmin", "roles/iam.serviceAccountUser", "roles/iam.workloadIdentityPoolAdmin",
+	"roles/logging.configWriter", // an alert on a log line takes logging.notificationRules.create
+	"roles/monitoring.admin",
 	"roles/resourcemanager.projectIamAdmin", "roles/run.admin", "roles/secretmanager.admin", "roles/serviceusage.serviceUsageAdmin",
 }
 

@@ -694,3 +694,22 @@ func TestExplain(t *testing.T) {
 		t.Errorf("code %d: %s", code, out)
 	}
 }
+
+// A token that was pasted where a file's name belongs is not told back.
+func TestTokenInPlaceOfANameIsNotShown(t *testing.T) {
+	t.Parallel()
+	r := newRepository(t)
+	signature := strings.Repeat("S1gn", 80)
+	pasted := "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0." + signature
+	for _, option := range []string{"token", "claims", "config", "jwks", "workflows", "function", "scenario", "repository"} {
+		for _, more := range [][]string{nil, {"-json"}} {
+			code, out, complaint := r.run("", append([]string{"-" + option, pasted}, more...)...)
+			if said := out + complaint; code == 0 || strings.Contains(said, "S1gn") {
+				t.Errorf("-%s: code %d: %s", option, code, said)
+			}
+		}
+	}
+	if _, _, help := r.run("", "-h"); strings.ContainsRune(help, '\uFFFD') {
+		t.Errorf("help is broken: %q", help)
+	}
+}

@@ -3,6 +3,7 @@ package command
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -18,17 +19,21 @@ const (
 	many = 12
 )
 
-// plain lets no control character through to a terminal: tokens and files are
-// written by others.
+// plain lets no control character through to a terminal, since tokens and files are
+// written by others, and no token, wherever it was pasted: the name of a file is told
+// where there is no such file.
 type plain struct{ to io.Writer }
 
+var tokenShaped = regexp.MustCompile(`eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*`)
+
 func (p plain) Write(text []byte) (int, error) {
+	hidden := tokenShaped.ReplaceAllString(string(text), "(a token, not shown: pass it by -token -, on standard input)")
 	safe := strings.Map(func(r rune) rune {
-		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) {
+		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) {
 			return unicode.ReplacementChar
 		}
 		return r
-	}, string(text))
+	}, hidden)
 	if _, err := io.WriteString(p.to, safe); err != nil {
 		return 0, err
 	}
