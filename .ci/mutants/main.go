@@ -1,12 +1,14 @@
 // Command mutants breaks the code on purpose, one promise at a time, and fails
 // unless the tests see it. Run it at the root of the repository:
 //
-//	go run ./.ci/mutants [-only TEXT]
+//	go run ./.ci/mutants [-only TEXT] [-within 4m]
 //
 // No file is changed: the compiler is given another text for one of them
 // (go test -overlay). Each group of tests is first run on the code as it is, so
 // that what fails afterwards fails for the mutant. A mutant whose text is not
-// found, or which does not compile, counts as failed: the table is stale.
+// found, or which does not compile, counts as failed: the table is stale. With
+// -within they come in another order each time, and those for which no time is left
+// are counted.
 package main
 
 import (
@@ -16,6 +18,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,14 +52,18 @@ type tests struct {
 func main() {
 	only := flag.String("only", "", "run only the mutants whose file or description has this `text`")
 	parallel := flag.Int("parallel", runtime.NumCPU(), "how many to run at once")
+	within := flag.Duration("within", 0, "begin no more mutants after this time; 0 is all of them")
 	flag.Parse()
 	chosen := slices.DeleteFunc(slices.Clone(mutants), func(m mutant) bool { return !strings.Contains(m.file+" "+m.why, *only) })
-	os.Exit(run(chosen, *parallel, os.Stdout))
+	if *within > 0 {
+		rand.Shuffle(len(chosen), func(i, j int) { chosen[i], chosen[j] = chosen[j], chosen[i] })
+	}
+	os.Exit(run(chosen, *parallel, *within, os.Stdout))
 }
 
 // run prints a line for each mutant as soon as it is done, and returns the exit
 // code.
-func run(chosen []mutant, parallel int, out io.Writer) int {
+func run(chosen []mutant, parallel int, within time.Duration, out io.Writer) int {
 	started := time.Now()
 	work, err := os.MkdirTemp("", "mutants")
 	if err != nil {
@@ -70,7 +77,7 @@ func run(chosen []mutant, parallel int, out io.Writer) int {
 			groups = append(groups, m.tests)
 		}
 	}
-	passed, failed := 0, 0
+	passed, failed, left := 0, 0, 0
 	var mu sync.Mutex
 	report := func(problem error, format string, args ...any) {
 		mu.Lock()
@@ -84,6 +91,11 @@ func run(chosen []mutant, parallel int, out io.Writer) int {
 		passed++
 		fmt.Fprintf(out, "killed  %s\n", line)
 	}
+	for _, m := range chosen {
+		if _, err := m.text(); err != nil {
+			report(err, "%s: %s", m.file, m.why)
+		}
+	}
 	inParallel(parallel, len(groups), func(i int) {
 		if err := groups[i].pass(); err != nil {
 			report(err, "without a mutant, %s (%s)", groups[i].name, groups[i].folder)
@@ -92,11 +104,20 @@ func run(chosen []mutant, parallel int, out io.Writer) int {
 	if failed == 0 {
 		inParallel(parallel, len(chosen), func(i int) {
 			began := time.Now()
+			if within > 0 && began.Sub(started) > within {
+				mu.Lock()
+				defer mu.Unlock()
+				left++
+				return
+			}
 			err := chosen[i].die(filepath.Join(work, fmt.Sprint(i)))
 			report(err, "%s: %s (%s, %.1f s)", chosen[i].file, chosen[i].why, chosen[i].tests.name, time.Since(began).Seconds())
 		})
 	}
 	fmt.Fprintf(out, "in %.0f s\n%d passed, %d failed\n", time.Since(started).Seconds(), passed, failed)
+	if left > 0 {
+		fmt.Fprintf(out, "%d were not begun: without -within they are\n", left)
+	}
 	if failed > 0 || passed == 0 {
 		return 1
 	}
@@ -138,18 +159,27 @@ func (t tests) run(flags ...string) (said []byte, err error) {
 	return exec.Command("go", args...).CombinedOutput()
 }
 
-// die runs the tests on the mutant and returns why it lives.
-func (m mutant) die(work string) error {
+// text is what the file says of the mutant.
+func (m mutant) text() (string, error) {
 	text, err := os.ReadFile(m.file)
 	if err != nil {
-		return err
+		return "", err
 	}
 	mutated := string(text)
 	for _, e := range m.edits {
 		if n := strings.Count(mutated, e.from); n != 1 {
-			return fmt.Errorf("the text to be replaced is there %d times: %q", n, e.from)
+			return "", fmt.Errorf("the text to be replaced is there %d times: %q", n, e.from)
 		}
 		mutated = strings.Replace(mutated, e.from, e.to, 1)
+	}
+	return mutated, nil
+}
+
+// die runs the tests on the mutant and returns why it lives.
+func (m mutant) die(work string) error {
+	mutated, err := m.text()
+	if err != nil {
+		return err
 	}
 	overlay, err := lay(work, m.file, mutated)
 	if err != nil {
