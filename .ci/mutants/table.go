@@ -234,7 +234,7 @@ var doctorMutants = []mutant{
 	one("infra/doctor/workflow/workflow.go", "a called job needs no caller's permission", "append(slices.Clip(outer.Asking), grant(f, id))", "append(slices.Clip(outer.Asking[:0]), grant(f, id))", workflows),
 	one("infra/doctor/workflow/workflow.go", "a job without permissions has the workflow's beside its own", "if permissions == nil && f.Permissions != nil {", "if f.Permissions != nil {", workflows),
 	one("infra/doctor/token/scenario.go", "both forms of sub are one", "byName.Subject, byID.Subject = c.Subjects()", "byName.Subject, _ = c.Subjects()\n\tbyID.Subject = byName.Subject", claims),
-	one("infra/doctor/command/show.go", "a terminal obeys a token", "if r != '\\n' && (unicode.IsControl(r)", "if r == 0 && (unicode.IsControl(r)", answers),
+	one("infra/doctor/command/show.go", "a terminal obeys a token", "if r != '\\n' && r != '\\t' && (unicode.IsControl(r)", "if r == 0 && (unicode.IsControl(r)", answers),
 }
 
 // operatingMutants break what deploys, keeps and restores.
