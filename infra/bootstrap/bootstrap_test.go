@@ -156,15 +156,16 @@ func TestGitHubIsToldOnce(t *testing.T) {
 	}
 	const repository = "--repo=acme/dash"
 	for line, want := range map[string]string{
-		"gh variable set PROJECT_ID " + repository:                                         "acme-dash",
-		"gh variable set PROJECT_NUMBER " + repository:                                     "123456789012",
-		"gh variable set REGION " + repository:                                             "europe-west1",
-		"gh variable set WIF_PROVIDER " + repository:                                       "projects/123456789012/locations/global/workloadIdentityPools/github/providers/dashboard",
-		"gh variable set WIF_PROVIDER " + repository + " --env=infra":                      "projects/123456789012/locations/global/workloadIdentityPools/terraform/providers/github",
-		"gh variable set TFVARS " + repository + " --env=infra":                            "region = \"europe-west1\"\n",
-		"gh api --method=PUT repos/acme/dash/environments/prod-auth --input=- --silent":    `{"deployment_branch_policy":{"protected_branches":false,"custom_branch_policies":true}}`,
-		"gh api --method=PUT repos/acme/dash/environments/prod-migrate --input=- --silent": `{"deployment_branch_policy":{"protected_branches":false,"custom_branch_policies":true}}`,
-		"gh api --method=PUT repos/acme/dash/environments/infra --input=- --silent":        `{"deployment_branch_policy":{"protected_branches":false,"custom_branch_policies":true}}`,
+		"gh variable set PROJECT_ID " + repository: "acme-dash",
+		"gh variable set WIF " + repository: `{"project_id":"acme-dash","project_number":"123456789012","provider":{"name":"projects/123456789012/locations/global/workloadIdentityPools/github/providers/dashboard"},` +
+			`"deployers":{"auth":{"environment":"prod-auth"},"migrate":{"environment":"prod-migrate"}},"functions":{"auth":{"region":"europe-west1"}}}`,
+		"gh variable set REGION " + repository:                                                                                                          "europe-west1",
+		"gh variable set WIF_PROVIDER " + repository:                                                                                                    "projects/123456789012/locations/global/workloadIdentityPools/github/providers/dashboard",
+		"gh variable set WIF_PROVIDER " + repository + " --env=infra":                                                                                   "projects/123456789012/locations/global/workloadIdentityPools/terraform/providers/github",
+		"gh variable set TFVARS " + repository + " --env=infra":                                                                                         "region = \"europe-west1\"\n",
+		"gh api --method=PUT repos/acme/dash/environments/prod-auth --input=- --silent":                                                                 `{"deployment_branch_policy":{"protected_branches":false,"custom_branch_policies":true}}`,
+		"gh api --method=PUT repos/acme/dash/environments/prod-migrate --input=- --silent":                                                              `{"deployment_branch_policy":{"protected_branches":false,"custom_branch_policies":true}}`,
+		"gh api --method=PUT repos/acme/dash/environments/infra --input=- --silent":                                                                     `{"deployment_branch_policy":{"protected_branches":false,"custom_branch_policies":true}}`,
 		"gh api --method=POST repos/acme/dash/environments/prod-auth/deployment-branch-policies --raw-field=name=main --raw-field=type=branch --silent": "",
 	} {
 		if got, called := inputs[line]; !called || got != want {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,12 +46,15 @@ func github(sh shell, o options) error {
 			return err
 		}
 	}
+	// The doctor reads it before each deployment. It holds nothing secret.
+	var compact bytes.Buffer
+	_ = json.Compact(&compact, []byte(text)) // which was read above
 	region := ""
 	for _, f := range w.Functions {
 		region = f.Region
 	}
 	if err := set(sh, o, nil, map[string]string{
-		"PROJECT_ID": w.ProjectID, "PROJECT_NUMBER": w.ProjectNumber, "REGION": region, "WIF_PROVIDER": w.Provider.Name,
+		"PROJECT_ID": w.ProjectID, "REGION": region, "WIF": compact.String(), "WIF_PROVIDER": w.Provider.Name,
 	}); err != nil {
 		return err
 	}
