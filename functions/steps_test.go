@@ -83,7 +83,7 @@ func (r *runner) run(folder string, env map[string]string, program string, args 
 	r.t.Helper()
 	command := exec.CommandContext(r.t.Context(), program, args...)
 	command.Dir = filepath.Join(r.work, folder)
-	command.Env = []string{"PATH=" + r.dir + ":" + os.Getenv("PATH"), "WORK=" + r.work, fmt.Sprint("FAIL_AT=", r.failAt), "GITHUB_OUTPUT=" + filepath.Join(r.dir, "output")}
+	command.Env = []string{"PATH=" + r.dir + ":" + os.Getenv("PATH"), "WORK=" + r.work, fmt.Sprint("FAIL_AT=", r.failAt), "GITHUB_OUTPUT=" + filepath.Join(r.dir, "output"), "RUNNER_TEMP=" + r.dir}
 	for name, value := range env {
 		command.Env = append(command.Env, name+"="+value)
 	}
@@ -170,6 +170,7 @@ const sha = "0123456789012345678901234567890123456789"
 var given = map[string]string{
 	"vars.PROJECT_ID": "acme-dash", "vars.REGION": "europe-west1", "vars.WIF_PROVIDER": "projects/1/p", "vars.WIF": `{"a": "it's"}`, "vars.TFVARS": "region = \"x\"",
 	"matrix.function": "auth", "github.sha": sha, "github.event_name": "push", "github.token": "t", "inputs.action": "apply", "secrets.UPSTASH_API_KEY": "",
+	"github.event.pull_request.head.sha": sha, "github.event.number": "7", "needs.plan.outputs.comment": "the plan",
 }
 
 func jobOf(t *testing.T, file, name string) job {
@@ -211,6 +212,13 @@ var pipelines = map[string]struct {
 		"in dist/auth: offline: go build .",
 		"go build -o bin/release ./infra/release",
 		"release -function=auth -project=acme-dash -region=europe-west1 -commit=" + sha,
+	}},
+	"infra's plan": {func(r *runner) (string, bool) { return r.job(jobOf(r.t, "infra", "plan"), given) }, []string{
+		"terraform -chdir=infra init -input=false -backend-config=bucket=acme-dash-terraform",
+		"terraform -chdir=infra plan -input=false -lock=false -refresh=false -no-color",
+	}},
+	"comment": {func(r *runner) (string, bool) { return r.job(jobOf(r.t, "infra", "comment"), given) }, []string{
+		"gh pr comment 7 --repo=acme/dash --edit-last --create-if-none --body=the plan",
 	}},
 	"apply": {func(r *runner) (string, bool) { return r.job(jobOf(r.t, "infra", "apply"), given) }, []string{
 		"terraform -chdir=infra init -input=false -backend-config=bucket=acme-dash-terraform",
@@ -268,6 +276,23 @@ func TestThePlanIsWhatTheDoctorReadAndTheChanges(t *testing.T) {
 	r = newRunner(t, 0, answers)
 	if said, well := r.job(plan, without); !well || !strings.HasSuffix(r.read("calls"), "\ngo run ./infra/changed -base \n") {
 		t.Errorf("by hand: %v %s, %s", well, said, r.read("calls"))
+	}
+}
+
+// TestThePlanIsCommented reads what GitHub would: one output, whatever the plan says.
+func TestThePlanIsCommented(t *testing.T) {
+	t.Parallel()
+	r := newRunner(t, 0, map[string]string{"terraform -chdir=infra plan": "```\\nEOF " + strings.Repeat("x", 60000)})
+	if said, well := r.job(jobOf(t, "infra", "plan"), given); !well {
+		t.Fatal(said)
+	}
+	output := r.read("output")
+	found := regexp.MustCompile(`(?s)\Acomment<<([0-9a-f]{32})\n(.*)\n([0-9a-f]{32})\n\z`).FindStringSubmatch(output)
+	if found == nil || found[1] != found[3] || len(found[2]) > 65000 {
+		t.Fatalf("%.500s", output)
+	}
+	if !strings.HasPrefix(found[2], "What `terraform plan` says of "+sha) || !strings.Contains(found[2], "\n\n    ```") {
+		t.Errorf("it says %.300s", found[2])
 	}
 }
 

@@ -52,6 +52,10 @@ type step struct {
 	With, Env               map[string]string
 }
 
+func (j job) checksOut() bool {
+	return slices.ContainsFunc(j.Steps, func(s step) bool { return strings.HasPrefix(s.Uses, "actions/checkout@") })
+}
+
 // isGoogle tells whether the job asks Google for a token.
 func (j job) isGoogle() bool { return j.Permissions["id-token"] == "write" }
 
@@ -77,8 +81,14 @@ func broken(text string) []string {
 	if push, _ := flow.On["push"].(map[string]any); flow.On["push"] != nil && fmt.Sprint(push["branches"]) != "[main]" {
 		wrong("a push to any branch or tag starts it")
 	}
-	if strings.Contains(text, "secrets: inherit") || strings.Contains(text, "contains(") {
-		wrong("it hands on all secrets, or looks for a text within a text")
+	for what, why := range map[string]string{
+		`toJSON\(secrets|secrets\[`: "reads secrets that it does not name", `contains\(`: "looks for a text within a text",
+		`github\.actor\b|github\.triggering_actor\b`: "asks who pressed the button, who need not have written what runs", `GITHUB_(ENV|PATH)\b`: "changes how later steps run",
+		"ACTIONS_ALLOW_UNSECURE_COMMANDS": "takes commands from what is printed", `continue-on-error`: "goes on after a failure",
+	} {
+		if regexp.MustCompile(what).MatchString(text) {
+			wrong("it %s", why)
+		}
 	}
 	for _, line := range strings.Split(text, "\n") {
 		if regexp.MustCompile(`^ +[a-z-]+: (read|write)\b`).MatchString(line) && !strings.Contains(line, " # ") {
@@ -93,7 +103,9 @@ func broken(text string) []string {
 			wrong("%s: two may run at once", name)
 		}
 		for what, right := range job.Permissions {
-			if right == "write" && what != "id-token" {
+			// Who writes here is nobody at Google, and runs nothing that was checked out.
+			comments := what == "pull-requests" && !job.isGoogle() && !job.checksOut()
+			if right == "write" && what != "id-token" && !comments {
 				wrong("%s: may write %s", name, what)
 			}
 		}
@@ -104,7 +116,12 @@ func broken(text string) []string {
 			}
 			continue
 		}
-		if _, strangers := flow.On["pull_request"]; strangers && !strings.HasPrefix(job.If, "github.event_name == 'workflow_dispatch' && ") {
+		_, strangers := flow.On["pull_request"]
+		if strangers && job.Environment == "infra-plan" {
+			found = append(found, planBroken(name, job)...)
+			continue
+		}
+		if strangers && !strings.HasPrefix(job.If, "github.event_name == 'workflow_dispatch' && ") {
 			wrong("%s: a pull request reaches it", name)
 		}
 		group := flow.Concurrency
@@ -113,6 +130,24 @@ func broken(text string) []string {
 		}
 		if job.Environment == "" || group != (concurrency{"production", "false"}) {
 			wrong("%s: changes production without its environment %q, or beside another that does: %v", name, job.Environment, group)
+		}
+	}
+	return found
+}
+
+// planBroken lists what is wrong with a job that is somebody at Google when a pull
+// request says so: it may be no other than who reads, not for a fork, without secrets.
+func planBroken(name string, job job) []string {
+	var found []string
+	if !strings.HasPrefix(job.If, "github.event_name == 'pull_request' && github.event.pull_request.head.repo.full_name == github.repository &&") || strings.Contains(job.If, "||") {
+		found = append(found, name+": a fork's pull request reaches it")
+	}
+	if strings.Contains(fmt.Sprint(job), "secrets.") {
+		found = append(found, name+": a pull request reads secrets")
+	}
+	for _, s := range job.Steps {
+		if account := s.With["service_account"]; account != "" && account != "infra-plan@${{ vars.PROJECT_ID }}.iam.gserviceaccount.com" {
+			found = append(found, name+": a pull request is "+account)
 		}
 	}
 	return found
@@ -128,6 +163,9 @@ func stepsBroken(name string, job job, text string) []string {
 			wrong("%s is not pinned to a commit with its version beside it", s.Uses)
 		}
 		action, _, _ := strings.Cut(s.Uses, "@")
+		if owner, _, _ := strings.Cut(action, "/"); s.Uses != "" && !slices.Contains([]string{"actions", "google-github-actions", "hashicorp"}, owner) {
+			wrong("%s is of somebody whom nobody has looked at", action)
+		}
 		switch action {
 		case "actions/checkout":
 			checkedOut = true
@@ -204,6 +242,21 @@ func TestABrokenWorkflowIsNoticed(t *testing.T) {
 		{"infra", "      group: production", "      group: infra", "beside another"},
 		{"infra", "    environment: infra\n", "", "without its environment"},
 		{"infra", "    concurrency:\n      group: infra-${{ github.ref }}\n      cancel-in-progress: true\n", "", "two may run at once"},
+		{"infra", "github.event.pull_request.head.repo.full_name == github.repository &&", "true &&", "a fork's pull request reaches it"},
+		{"infra", "vars.PROJECT_ID != ''", "vars.PROJECT_ID != '' || true", "a fork's pull request reaches it"},
+		{"infra", "    environment: infra-plan\n", "    environment: infra\n", "a pull request reaches it"},
+		{"infra", "service_account: infra-plan@", "service_account: terraform@", "a pull request is terraform@"},
+		{"infra", "TF_VAR_upstash_api_key=nothing", "TF_VAR_upstash_api_key=${{ secrets.UPSTASH_API_KEY }} # nothing", "a pull request reads secrets"},
+		{"infra", "pull-requests: write # to comment\n    steps:\n", "pull-requests: write # to comment\n    steps:\n      - uses: actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1\n        with: {persist-credentials: false}\n", "may write pull-requests"},
+		{"infra", "pull-requests: write # to comment", "pull-requests: write # to comment\n      id-token: write # x", "may write pull-requests"},
+		{"infra", "$NUMBER", "${{ github.event.number }}", "put together"},
+		{"infra", "hashicorp/setup-terraform@", "hashicarp/setup-terraform@", "whom nobody has looked at"},
+		{"deploy", "if [[ $EVENT", "echo PATH=x >>\"$GITHUB_ENV\"; if [[ $EVENT", "changes how later steps run"},
+		{"deploy", "vars.PROJECT_ID != ''", "github.actor == 'me'", "who pressed the button"},
+		{"deploy", "vars.PROJECT_ID != ''", "contains(github.ref, 'main')", "a text within a text"},
+		{"deploy", "WIF: ${{ vars.WIF }}", "WIF: ${{ toJSON(secrets) }}", "secrets that it does not name"},
+		{"deploy", "    outputs:\n", "    secrets: inherit\n    outputs:\n", "field secrets not found"},
+		{"deploy", "EVENT: ${{ github.event_name }}", "ACTIONS_ALLOW_UNSECURE_COMMANDS: true", "from what is printed"},
 		{"ci", "    name: check\n", "    name: check\n    env: {KEY: \"${{ secrets.KEY }}\"}\n", "is nobody at Google"},
 	} {
 		text, err := os.ReadFile("../.github/workflows/" + test.file + ".yml")

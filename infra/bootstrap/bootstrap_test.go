@@ -85,14 +85,28 @@ func TestTheCloudIsMadeReadyOnce(t *testing.T) {
 		"iam service-accounts create terraform",
 		"--member=serviceAccount:terraform@acme-dash.iam.gserviceaccount.com --role=roles/run.admin --condition=None",
 		"providers create-oidc github",
-		"--attribute-condition=assertion.repository_owner_id == '65' && assertion.repository_id == '74' && assertion.ref == 'refs/heads/main' && assertion.ref_type == 'branch' && " +
-			"assertion.event_name == 'workflow_dispatch' && assertion.runner_environment == 'github-hosted' && has(assertion.environment) && assertion.environment == 'infra' && " +
-			"assertion.workflow_ref.endsWith('/.github/workflows/infra.yml@refs/heads/main')",
+		"--workload-identity-pool=terraform --issuer-uri=https://token.actions.githubusercontent.com --attribute-mapping=google.subject='gh:' + assertion.repository_id + ':infra',attribute.repository_id=assertion.repository_id" +
+			" --attribute-condition=assertion.repository_owner_id == '65' && assertion.repository_id == '74' && assertion.runner_environment == 'github-hosted' && has(assertion.environment) && assertion.environment == 'infra' && " +
+			"assertion.ref == 'refs/heads/main' && assertion.ref_type == 'branch' && assertion.event_name == 'workflow_dispatch' && assertion.workflow_ref.endsWith('/.github/workflows/infra.yml@refs/heads/main')\n",
+		"--workload-identity-pool=infra-plan --issuer-uri=https://token.actions.githubusercontent.com --attribute-mapping=google.subject='gh:' + assertion.repository_id + ':infra-plan',attribute.repository_id=assertion.repository_id" +
+			" --attribute-condition=assertion.repository_owner_id == '65' && assertion.repository_id == '74' && assertion.runner_environment == 'github-hosted' && has(assertion.environment) && assertion.environment == 'infra-plan' && " +
+			"assertion.event_name == 'pull_request' && assertion.workflow_ref.contains('/.github/workflows/infra.yml@refs/pull/')\n",
+		"service-accounts add-iam-policy-binding infra-plan@acme-dash.iam.gserviceaccount.com --project=acme-dash --role=roles/iam.workloadIdentityUser --member=principalSet://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/infra-plan/attribute.repository_id/74",
 		"/projects/123456789012/locations/global/workloadIdentityPools/terraform/attribute.repository_id/74",
 	} {
 		if !strings.Contains(log, want) {
 			t.Errorf("it lacks %s:\n%s", want, log)
 		}
+	}
+	// Who plans a pull request reads, and no more than this.
+	var may []string
+	for _, line := range d.log() {
+		if strings.Contains(line, "--member=serviceAccount:infra-plan@") {
+			may = append(may, line[strings.Index(line, "--role="):])
+		}
+	}
+	if want := []string{"--role=roles/browser --condition=None", "--role=roles/serviceusage.serviceUsageConsumer --condition=None", "--role=roles/storage.objectViewer"}; !slices.Equal(may, want) {
+		t.Errorf("infra-plan may %q", may)
 	}
 	for _, never := range []string{"owner ", "editor", "projects create", "allUsers"} {
 		if strings.Contains(log, "roles/"+strings.TrimSpace(never)) || strings.Contains(log, never) {
@@ -159,14 +173,16 @@ func TestGitHubIsToldOnce(t *testing.T) {
 		"gh variable set PROJECT_ID " + repository: "acme-dash",
 		"gh variable set WIF " + repository: `{"project_id":"acme-dash","project_number":"123456789012","provider":{"name":"projects/123456789012/locations/global/workloadIdentityPools/github/providers/dashboard"},` +
 			`"deployers":{"auth":{"environment":"prod-auth"},"migrate":{"environment":"prod-migrate"}},"functions":{"auth":{"region":"europe-west1"}}}`,
-		"gh variable set REGION " + repository:                                                                                                          "europe-west1",
-		"gh variable set WIF_PROVIDER " + repository:                                                                                                    "projects/123456789012/locations/global/workloadIdentityPools/github/providers/dashboard",
-		"gh variable set WIF_PROVIDER " + repository + " --env=infra":                                                                                   "projects/123456789012/locations/global/workloadIdentityPools/terraform/providers/github",
-		"gh variable set TFVARS " + repository + " --env=infra":                                                                                         "region = \"europe-west1\"\n",
-		"gh api --method=PUT repos/acme/dash/environments/prod-auth --input=- --silent":                                                                 `{"deployment_branch_policy":{"protected_branches":false,"custom_branch_policies":true}}`,
-		"gh api --method=PUT repos/acme/dash/environments/prod-migrate --input=- --silent":                                                              `{"deployment_branch_policy":{"protected_branches":false,"custom_branch_policies":true}}`,
-		"gh api --method=PUT repos/acme/dash/environments/infra --input=- --silent":                                                                     `{"deployment_branch_policy":{"protected_branches":false,"custom_branch_policies":true}}`,
-		"gh api --method=POST repos/acme/dash/environments/prod-auth/deployment-branch-policies --raw-field=name=main --raw-field=type=branch --silent": "",
+		"gh variable set REGION " + repository:                             "europe-west1",
+		"gh variable set WIF_PROVIDER " + repository:                       "projects/123456789012/locations/global/workloadIdentityPools/github/providers/dashboard",
+		"gh variable set WIF_PROVIDER " + repository + " --env=infra":      "projects/123456789012/locations/global/workloadIdentityPools/terraform/providers/github",
+		"gh variable set TFVARS " + repository + " --env=infra":            "region = \"europe-west1\"\n",
+		"gh variable set WIF_PROVIDER " + repository + " --env=infra-plan": "projects/123456789012/locations/global/workloadIdentityPools/infra-plan/providers/github",
+		"gh api --method=POST repos/acme/dash/environments/infra-plan/deployment-branch-policies --raw-field=name=refs/pull/*/merge --raw-field=type=branch --silent": "",
+		"gh api --method=PUT repos/acme/dash/environments/prod-auth --input=- --silent":                                                                               `{"deployment_branch_policy":{"protected_branches":false,"custom_branch_policies":true}}`,
+		"gh api --method=PUT repos/acme/dash/environments/prod-migrate --input=- --silent":                                                                            `{"deployment_branch_policy":{"protected_branches":false,"custom_branch_policies":true}}`,
+		"gh api --method=PUT repos/acme/dash/environments/infra --input=- --silent":                                                                                   `{"deployment_branch_policy":{"protected_branches":false,"custom_branch_policies":true}}`,
+		"gh api --method=POST repos/acme/dash/environments/prod-auth/deployment-branch-policies --raw-field=name=main --raw-field=type=branch --silent":               "",
 	} {
 		if got, called := inputs[line]; !called || got != want {
 			t.Errorf("%s: called %t with %q, want %q", line, called, got, want)
@@ -177,7 +193,7 @@ func TestGitHubIsToldOnce(t *testing.T) {
 		t.Errorf("again: exit code %d, done was %q: %s", code, d.log()[first:], said)
 	}
 	d.write(filepath.Join(d.dir, "infra", "terraform.tfvars"), "region = \"us-east1\"\n")
-	if code, _ := d.run(githubArgs...); code != 0 || !slices.Equal(d.log()[first:], []string{"gh variable set TFVARS " + repository + " --env=infra"}) {
+	if code, _ := d.run(githubArgs...); code != 0 || !slices.Equal(d.log()[first:], []string{"gh variable set TFVARS " + repository + " --env=infra", "gh variable set TFVARS " + repository + " --env=infra-plan"}) {
 		t.Errorf("after a change: exit code %d, done was %q", code, d.log()[first:])
 	}
 }
