@@ -22,6 +22,7 @@ var (
 	door      = tests{"the front door", "./functions/web/door", ".", true}
 	frames    = tests{"the frame", "./shared/httpapi", ".", false}
 	changed   = tests{"what has changed", "./infra/changed", ".", false}
+	releases  = tests{"the releases", "./infra/release", ".", true}
 	archives  = tests{"the dumps", "./infra/backup/archive", ".", false}
 	rebuilds  = tests{"the rebuild", "./functions/rollup/rebuild", ".", false}
 	bootstrap = tests{"the bootstrap", "./infra/bootstrap", ".", false}
@@ -239,6 +240,19 @@ var doctorMutants = []mutant{
 
 // operatingMutants break what deploys, keeps and restores.
 var operatingMutants = []mutant{
+	one("infra/release/release.go", "a revision is promoted whatever it answers", "	if err := r.smoke(ctx, s); err != nil {\n		return err\n	}\n", "	_ = r.smoke(ctx, s)\n", releases),
+	one("infra/release/release.go", "a release that fails is left where it is", "errors.Join(err, r.rollBack(ctx))", "err", releases),
+	one("infra/release/release.go", "whoever stops a release stops its roll-back", "context.WithoutCancel(ctx)", "ctx", releases),
+	one("infra/release/release.go", "a change whose answer was lost may arrive after the roll-back", "	r.touched = true\n	if err := r.shift(ctx, flag)", "	if err := r.shift(ctx, flag)", releases),
+	one("infra/release/release.go", "somebody else's traffic is not seen", "case !maps.Equal(s.shares, want):", "case false:", releases),
+	one("infra/release/release.go", "somebody else's revision is not seen", "s.latest != r.candidate || s.tagged", "s.tagged", releases),
+	one("infra/release/release.go", "a roll-back is believed", "		if !maps.Equal(s.shares, back) {", "		if false {", releases),
+	one("infra/release/release.go", "what was cut off stays in the traffic", "	return r.rollBack(ctx)\n}\n\nfunc (r *release) deploy", "	return nil\n}\n\nfunc (r *release) deploy", releases),
+	one("infra/release/watch.go", "a fourth failure is waited for", "leastFailures, worstShare = 3, 5", "leastFailures, worstShare = 4, 5", releases),
+	one("infra/release/watch.go", "a revision may fail a little more", ">= requests*worstShare", "> requests*worstShare", releases),
+	one("infra/release/watch.go", "a revision is another commit", " || live.Release != r.commit", "", releases),
+	one("infra/release/watch.go", "the token goes where the revision sends it", "return http.ErrUseLastResponse", "return nil", releases),
+	one("infra/release/watch.go", "it is watched for no time", "if !r.now().Before(end) {", "if true {", releases),
 	one("infra/changed/changed.go", "what went is not seen", "if _, err := os.Lstat(filepath.Join(dir, file)); err == nil {", "if true {", changed),
 	one("infra/changed/changed.go", "a file that moved stays where it was", `"--no-renames", `, `"--find-renames", `, changed),
 	one("infra/changed/changed.go", "what cannot be compared has not changed", `		fmt.Fprintf(errs, "everything: %q is no commit of this clone\n", base)

@@ -45,6 +45,7 @@ type cloud struct {
 	fate    func(n int, call string) fate // of each call
 	meddle  func(n int, call string)      // what somebody else does before it
 	visible []shares                      // each state that the traffic was in
+	pending func()                        // what is late
 }
 
 // fate is how a call goes wrong.
@@ -55,6 +56,7 @@ const (
 	lost            // it never arrives
 	unanswered      // it does what it should, and nobody hears of it
 	garbled         // it does what it should, and its answer is not one
+	late            // a change of the traffic is answered with an error and made afterwards, unless there is another by then
 )
 
 var errLost = errors.New("dial tcp: network is unreachable")
@@ -85,7 +87,16 @@ func (c *cloud) release(args ...string) (code int, said string) {
 	c.t.Helper()
 	var out bytes.Buffer
 	code = run(c.t.Context(), "../..", slices.Concat(told, args), c.world(), &out)
+	c.arrives()
 	return code, out.String()
+}
+
+// arrives does what is late.
+func (c *cloud) arrives() {
+	if late := c.pending; late != nil {
+		c.pending = nil
+		late()
+	}
 }
 
 // releasing is a release that has come to watch the candidate, which cannot be asked,
@@ -133,6 +144,15 @@ func (c *cloud) command(ctx context.Context, args ...string) (string, error) {
 	f, err := c.begins(ctx, "gcloud "+line)
 	if err != nil {
 		return "", err
+	}
+	if shifts := slices.Contains(args, "update-traffic"); shifts {
+		c.pending = nil // it was made of a state that is no more
+		if f == late {
+			c.pending = func() { _, _ = c.obey(args) }
+		}
+	}
+	if f == late {
+		return "", errLost
 	}
 	text, err := c.obey(args)
 	switch f {
@@ -247,6 +267,9 @@ func (c *cloud) RoundTrip(request *http.Request) (*http.Response, error) {
 	f, err := c.begins(request.Context(), call)
 	if err != nil {
 		return nil, err
+	}
+	if f == late {
+		return nil, errLost
 	}
 	status, text := 401, "{}"
 	if request.URL.Host == c.refuses {

@@ -318,7 +318,7 @@ func TestNoFailureIsPromoted(t *testing.T) {
 	if code, said := good.release(); code != 0 {
 		t.Fatal(said)
 	}
-	for name, f := range map[string]fate{"lost": lost, "unanswered": unanswered, "garbled": garbled} {
+	for name, f := range map[string]fate{"lost": lost, "unanswered": unanswered, "garbled": garbled, "late": late} {
 		for _, stays := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, for good %v", name, stays), func(t *testing.T) {
 				t.Parallel()
@@ -377,7 +377,7 @@ func TestReleasesKeepTheirPromise(t *testing.T) {
 			if rapid.IntRange(1, odds).Draw(t, "goes wrong") > 1 {
 				return well
 			}
-			return rapid.SampledFrom([]fate{lost, unanswered, garbled}).Draw(t, "how")
+			return rapid.SampledFrom([]fate{lost, unanswered, garbled, late}).Draw(t, "how")
 		})
 		c.fate = func(int, string) fate { return source.Draw(rt, "fate") }
 		c.failures[candidate] = rapid.SampledFrom([]int64{0, 0, 2, 3, 50}).Draw(rt, "failures")
