@@ -213,6 +213,47 @@ func TestWorkflowsHoldNothingTheyDoNotNeed(t *testing.T) {
 	}
 }
 
+// TestTheHouseIsKeptUpToDate holds that every kind of thing that others publish is
+// renewed, and that somebody is asked about every folder that decides who may do what.
+func TestTheHouseIsKeptUpToDate(t *testing.T) {
+	t.Parallel()
+	var bot struct {
+		Version int
+		Updates []struct {
+			Ecosystem string `yaml:"package-ecosystem"`
+			Directory string
+			Schedule  map[string]string
+			Cooldown  map[string]int
+			Groups    map[string]map[string][]string
+		}
+	}
+	read(t, ".github/dependabot.yml", &bot)
+	var kinds []string
+	for _, u := range bot.Updates {
+		kinds = append(kinds, u.Ecosystem+" "+u.Directory)
+		if u.Schedule["interval"] == "" || u.Cooldown["default-days"] < 7 {
+			t.Errorf("%s: looked at %q, taken after %d days", u.Ecosystem, u.Schedule["interval"], u.Cooldown["default-days"])
+		}
+	}
+	if want := []string{"gomod /", "github-actions /", "terraform /infra"}; !slices.Equal(kinds, want) {
+		t.Errorf("renewed are %q, want %q", kinds, want)
+	}
+	owned := map[string]string{}
+	for line := range strings.Lines(page(t, ".github/CODEOWNERS")) {
+		if words := strings.Fields(line); len(words) == 2 {
+			owned[words[0]] = words[1]
+			if _, err := os.Stat(filepath.Join("..", words[0])); words[0] != "*" && err != nil {
+				t.Errorf("nobody needs to own %s: %v", words[0], err)
+			}
+		}
+	}
+	for _, path := range []string{"/.github/", "/.ci/", "/cloudbuild.yaml", "/infra/", "/migrations/", "/shared/identity/", "/shared/function/stage/"} {
+		if !strings.HasSuffix(owned[path], "/owners") {
+			t.Errorf("%s is owned by %q", path, owned[path])
+		}
+	}
+}
+
 // TestABrokenWorkflowIsNoticed breaks the workflows one way at a time.
 func TestABrokenWorkflowIsNoticed(t *testing.T) {
 	t.Parallel()

@@ -41,6 +41,7 @@ type cloud struct {
 	unready, emptyToken bool
 
 	calls   []string // of all kinds, in order
+	during  []string // what the traffic was at each
 	gcloud  [][]string
 	fate    func(n int, call string) fate // of each call
 	meddle  func(n int, call string)      // what somebody else does before it
@@ -91,6 +92,28 @@ func (c *cloud) release(args ...string) (code int, said string) {
 	return code, out.String()
 }
 
+// turns are the calls of a good release that are worth a failure: of those that are the
+// same, while the traffic is the same, the first and the last.
+func turns(t *testing.T) (good *cloud, all []int) {
+	t.Helper()
+	good = newCloud(t)
+	if code, said := good.release(); code != 0 {
+		t.Fatal(said)
+	}
+	first, last := map[string]int{}, map[string]int{}
+	for n, call := range good.calls {
+		what := call + " with " + good.during[n]
+		if _, seen := first[what]; !seen {
+			first[what] = n
+		}
+		last[what] = n
+	}
+	all = slices.Sorted(maps.Values(first))
+	all = append(all, slices.Collect(maps.Values(last))...)
+	slices.Sort(all)
+	return good, slices.Compact(all)
+}
+
 // arrives does what is late.
 func (c *cloud) arrives() {
 	if late := c.pending; late != nil {
@@ -131,6 +154,7 @@ func (c *cloud) begins(ctx context.Context, call string) (fate, error) {
 	}
 	n := len(c.calls)
 	c.calls = append(c.calls, call)
+	c.during = append(c.during, c.traffic.String())
 	c.meddle(n, call)
 	if f := c.fate(n, call); f != lost {
 		return f, nil

@@ -111,7 +111,7 @@ func (r *release) promote(ctx context.Context) error {
 		return err
 	}
 	if s.ready != r.candidate {
-		return errors.New("Cloud Run does not call it ready")
+		return errors.New("it is not ready, says Cloud Run")
 	}
 	if err := r.smoke(ctx, s); err != nil {
 		return err

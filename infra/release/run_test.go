@@ -154,7 +154,7 @@ func TestWithoutATokenNothingIsPromoted(t *testing.T) {
 		"refused": {func(c *cloud) { c.refuses = "iamcredentials.googleapis.com" }, "deploy-auth@acme-dash.iam.gserviceaccount.com needs roles/iam.serviceAccountOpenIdTokenCreator on itself"},
 		"empty":   {func(c *cloud) { c.emptyToken = true }, "an empty ID token"},
 		"blind":   {func(c *cloud) { c.refuses = "monitoring.googleapis.com" }, "deploy-auth needs monitoring.timeSeries.list"},
-		"unready": {func(c *cloud) { c.unready = true }, "Cloud Run does not call it ready"},
+		"unready": {func(c *cloud) { c.unready = true }, "it is not ready, says Cloud Run"},
 		"old":     {func(c *cloud) { c.names = before }, "gcloud names no new revision but"},
 	} {
 		c := newCloud(t)

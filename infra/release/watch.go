@@ -196,7 +196,7 @@ func (r *release) counted(ctx context.Context) (requests, failed int64, err erro
 			for _, series := range page.TimeSeries {
 				for _, point := range series.Points {
 					if point.Value == nil || point.Value.Int64Value == nil || series.Metric == nil {
-						return errors.New("Cloud Monitoring counts in something else than numbers")
+						return errors.New("what Cloud Monitoring counts is no number")
 					}
 					requests += *point.Value.Int64Value
 					if series.Metric.Labels["response_code_class"] == "5xx" {
