@@ -57,6 +57,7 @@ const (
 	lost            // it never arrives
 	unanswered      // it does what it should, and nobody hears of it
 	garbled         // it does what it should, and its answer is not one
+	idle            // a change of the traffic is said to be made, and is not
 	late            // a change of the traffic is answered with an error and made afterwards, unless there is another by then
 )
 
@@ -171,6 +172,9 @@ func (c *cloud) command(ctx context.Context, args ...string) (string, error) {
 	}
 	if shifts := slices.Contains(args, "update-traffic"); shifts {
 		c.pending = nil // it was made of a state that is no more
+		if f == idle {
+			return "", nil
+		}
 		if f == late {
 			c.pending = func() { _, _ = c.obey(args) }
 		}
