@@ -252,7 +252,7 @@ var operatingMutants = []mutant{
 	one("infra/release/watch.go", "a revision may fail a little more", ">= requests*worstShare", "> requests*worstShare", releases),
 	one("infra/release/watch.go", "a revision is another commit", " || live.Release != r.commit", "", releases),
 	one("infra/release/watch.go", "the token goes where the revision sends it", "return http.ErrUseLastResponse", "return nil", releases),
-	one("infra/release/watch.go", "it is watched for no time", "if !r.now().Before(end) {", "if true {", releases),
+	one("infra/release/watch.go", "it is watched for no time", "for end := r.now().Add(r.watch);", "for end := r.now();", releases),
 	one("infra/changed/changed.go", "what went is not seen", "if _, err := os.Lstat(filepath.Join(dir, file)); err == nil {", "if true {", changed),
 	one("infra/changed/changed.go", "a file that moved stays where it was", `"--no-renames", `, `"--find-renames", `, changed),
 	one("infra/changed/changed.go", "what cannot be compared has not changed", `		fmt.Fprintf(errs, "everything: %q is no commit of this clone\n", base)

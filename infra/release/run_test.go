@@ -133,7 +133,9 @@ func TestTheTokenStaysWhereItBelongs(t *testing.T) {
 	t.Parallel()
 	asked := 0
 	elsewhere := transport(func(request *http.Request) (*http.Response, error) {
-		asked++
+		if asked++; asked > 1 {
+			return nil, errLost
+		}
 		return &http.Response{StatusCode: 302, Header: http.Header{"Location": {"https://elsewhere.example/"}}, Body: http.NoBody, Request: request}, nil
 	})
 	status, _, err := asking(elsewhere, "https://candidate---auth.run.app", "id-token")(t.Context(), "/live")
