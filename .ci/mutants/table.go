@@ -269,4 +269,5 @@ var operatingMutants = []mutant{
 	one("infra/bootstrap/github.go", "reviewers are taken away", "case err != nil && !absent(err):", "case err == nil || !absent(err):", bootstrap),
 	one("infra/bootstrap/shell.go", "a dry run does it", "	if sh.dry {", "	if false {", bootstrap),
 	one("infra/bootstrap/cloud.go", "any branch applies", `"assertion.ref == 'refs/heads/main'",`, "", bootstrap),
+	one("infra/bootstrap/cloud.go", "whoever pushes is planned", `"assertion.event_name == 'pull_request'", `, "", bootstrap),
 }
