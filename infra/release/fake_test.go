@@ -226,6 +226,15 @@ func (c *cloud) obey(args []string) (string, error) {
 			c.move(shares{c.latest(): 100})
 			return "", nil
 		}
+		if tags, is := flags["--update-tags"]; is {
+			takes("--project", "--region", "--update-tags", "--quiet")
+			name, is := strings.CutPrefix(tags, "candidate=")
+			if !is || !slices.Contains(c.revisions, name) {
+				return "", fmt.Errorf("ERROR: there is no %s", tags)
+			}
+			c.tag = name
+			return "", nil
+		}
 		takes("--project", "--region", "--to-revisions", "--quiet")
 		to := shares{}
 		sum := int64(0)
@@ -246,10 +255,9 @@ func (c *cloud) obey(args []string) (string, error) {
 		return "", nil
 	case "run deploy " + c.service:
 		takes("--project", "--region", "--source", "--function", "--base-image", "--automatic-updates", "--build-service-account",
-			"--set-build-env-vars", "--no-traffic", "--tag", "--format", "--quiet")
+			"--set-build-env-vars", "--no-traffic", "--format", "--quiet")
 		c.pinned = true
 		name := c.deployed(regexp.MustCompile(`function\.release=([0-9a-f]*);`).FindStringSubmatch(flags["--set-build-env-vars"])[1])
-		c.tag = name
 		return cmp.Or(c.names, name), nil
 	default:
 		c.t.Errorf("nobody knows gcloud %q", args)

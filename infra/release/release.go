@@ -90,7 +90,7 @@ func (r *release) deploy(ctx context.Context) error {
 		"--source=" + r.source, "--function=" + stage.Target(r.function), "--base-image=go126", "--automatic-updates",
 		fmt.Sprintf("--build-service-account=projects/%[1]s/serviceAccounts/builder@%[1]s.iam.gserviceaccount.com", r.project),
 		"--set-build-env-vars=^;^GOOGLE_GOLDFLAGS=-s -w -X github.com/devops-dashboard/dashboard/shared/function.release=" + r.commit + ";GOOGLE_CLEAR_SOURCE=true",
-		"--no-traffic", "--tag=" + tag, "--format=value(status.latestCreatedRevisionName)", "--quiet",
+		"--no-traffic", "--format=value(status.latestCreatedRevisionName)", "--quiet",
 	})...)
 	if err != nil {
 		return err
@@ -106,6 +106,11 @@ func (r *release) deploy(ctx context.Context) error {
 // promote asks the candidate, and then sends it more and more for as long as it
 // answers well.
 func (r *release) promote(ctx context.Context) error {
+	// Not with the deployment: for a tag gcloud gives the revision a name, which stays in
+	// the service, and the next one that Terraform makes would be refused for having it.
+	if err := r.shift(ctx, "--update-tags="+tag+"="+r.candidate); err != nil {
+		return err
+	}
 	s, err := r.unchanged(ctx, shares{r.before: 100})
 	if err != nil {
 		return err

@@ -356,7 +356,7 @@ func (c *cloud) holds(when string, code int, said string, away bool) {
 	}
 	proven := slices.IndexFunc(c.calls, func(call string) bool { return strings.Contains(call, "/live") })
 	moved := slices.IndexFunc(c.calls, func(call string) bool {
-		return strings.Contains(call, "update-traffic") && !strings.Contains(call, before+"=100")
+		return strings.Contains(call, " --to-") && !strings.Contains(call, before+"=100")
 	})
 	if moved >= 0 && (proven < 0 || moved < proven) {
 		c.t.Errorf("%s: it got traffic before it was asked: %q", when, c.calls)

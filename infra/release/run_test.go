@@ -183,7 +183,7 @@ func TestGcloudKnowsWhatItIsTold(t *testing.T) {
 	for _, args := range slices.Concat(good.gcloud, bad.gcloud) {
 		calls[strings.Join(args, " ")] = args
 	}
-	if len(calls) != 8 {
+	if len(calls) != 9 {
 		t.Errorf("they are told %q", slices.Sorted(maps.Keys(calls)))
 	}
 	config := t.TempDir()
