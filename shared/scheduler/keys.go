@@ -134,7 +134,7 @@ func parseKeys(text []byte) (map[string]*rsa.PublicKey, error) {
 		held[k.Kid] = &rsa.PublicKey{N: modulus, E: int(exponent.Int64())}
 	}
 	if len(held) == 0 {
-		return nil, errors.New("Google says no key that checks RS256")
+		return nil, errors.New("none of the keys that Google says checks RS256")
 	}
 	return held, nil
 }

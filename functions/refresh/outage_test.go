@@ -1,0 +1,224 @@
+package refresh_test
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/devops-dashboard/dashboard/shared/postgres/pgtest"
+)
+
+// trouble is what happens to a database while everybody refreshes.
+type trouble struct {
+	url        string // where the function finds the database
+	begin, end func() // of the trouble
+}
+
+// load is a crowd that refreshes without a pause.
+type load struct {
+	*crowd
+	answers chan reply
+	enough  chan struct{}
+	clients sync.WaitGroup
+}
+
+// reply is what one client was told.
+type reply struct {
+	client *chained
+	began  time.Time
+	away   bool
+}
+
+// answerTime is how long an answer may take, whatever the database does.
+const answerTime = 2 * time.Second
+
+// start has every client refresh over and over. Who is told to come again does so
+// after a moment: sooner than it is told, and not so soon that nobody else gets to run.
+func (c *crowd) start(t *testing.T, url string) *load {
+	t.Helper()
+	l := &load{crowd: c, answers: make(chan reply, 1<<20), enough: make(chan struct{})}
+	for _, client := range c.clients {
+		l.clients.Go(func() {
+			for {
+				pause := time.Duration(0)
+				began, late := time.Now(), make(chan time.Duration, 1)
+				timer := time.AfterFunc(answerTime, func() { late <- time.Since(began) - answerTime })
+				before := client.away
+				answered, err := client.send(url)
+				took := time.Since(began)
+				if !timer.Stop() {
+					if late := <-late; took > answerTime+2*late+100*time.Millisecond {
+						t.Errorf("an answer took %v; a timer was late by %v", took, late)
+					}
+				}
+				if !answered && err == nil && client.away == before {
+					err = errors.New("no answer, or a 503 that does not say when to come again")
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				l.answers <- reply{client, began, !answered}
+				if !answered {
+					pause = 10 * time.Millisecond
+				}
+				select {
+				case <-l.enough:
+					return
+				case <-time.After(pause):
+				}
+			}
+		})
+	}
+	t.Cleanup(l.stop)
+	return l
+}
+
+func (l *load) stop() {
+	select {
+	case <-l.enough:
+	default:
+		close(l.enough)
+	}
+	l.clients.Wait()
+}
+
+// everyone waits until each client has had an answer that it asked for after a time,
+// of the kind that is wanted, and returns how many others there were meanwhile.
+func (l *load) everyone(t *testing.T, since time.Time, away bool) (others int) {
+	t.Helper()
+	waiting := map[*chained]bool{}
+	for _, client := range l.crowd.clients {
+		waiting[client] = true
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for len(waiting) > 0 {
+		select {
+		case r := <-l.answers:
+			switch {
+			case r.began.Before(since):
+			case r.away == away:
+				delete(waiting, r.client)
+			default:
+				others++
+			}
+		case <-ctx.Done():
+			t.Fatalf("%d of %d clients have not had what they wait for (away: %v)", len(waiting), len(l.crowd.clients), away)
+		}
+	}
+	return others
+}
+
+// Whatever becomes of the database, nobody loses a session or an acknowledged
+// refresh, everybody is told in time to come again, and the same process serves on
+// when it is back.
+func TestDatabaseInTroubleUnderLoad(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]func(*testing.T) (owner string, trouble func(*crowd) trouble){
+		"killed":             killed,
+		"failed over":        failedOver,
+		"out of connections": outOfConnections,
+		"disk full":          diskFull,
+		"read-only":          readOnly,
+		"hangs":              hangs,
+	} {
+		t.Run(name, func(t *testing.T) { // one after another: each is a load
+			owner, in := c(t)
+			crowd := openCrowd(t, owner)
+			trouble := in(crowd)
+			crowd.settings["DATABASE_URL"] = trouble.url
+			function := launch(t, crowd.settings)
+			load := crowd.start(t, function.url)
+			load.everyone(t, time.Now(), false)
+			trouble.begin()
+			load.everyone(t, time.Now(), true)
+			trouble.end()
+			ended := time.Now()
+			told := load.everyone(t, ended, false)
+			t.Logf("all %d are served again %v after its end, when %d answers still were 503", len(crowd.clients), time.Since(ended).Round(time.Millisecond), told)
+			load.stop()
+			crowd.db.Reset()
+			crowd.lives(t, function.url)
+		})
+	}
+}
+
+// answersWhenSafe is a database that does not answer before a commit is on disk, as
+// those of tests do otherwise.
+func answersWhenSafe(t *testing.T, url string) string {
+	return parameter(t, url, "synchronous_commit", "on")
+}
+
+func killed(t *testing.T) (string, func(*crowd) trouble) {
+	server := pgtest.NewDurableServer(t)
+	return server.URL, func(c *crowd) trouble { return trouble{c.url, server.Kill, server.Start} }
+}
+
+// failedOver is a server that dies and whose data another takes over at the same
+// address, first as a standby.
+func failedOver(t *testing.T) (string, func(*crowd) trouble) {
+	server := pgtest.NewDurableServer(t)
+	address := pgtest.NewProxy(t, server.URL)
+	return address.URL, func(c *crowd) trouble {
+		return trouble{c.url, func() { server.FailOver(); address.Lead(t, server.URL) }, server.Promote}
+	}
+}
+
+// through is a database that others share a server with.
+func through(t *testing.T, begin, end func(*crowd)) (string, func(*crowd) trouble) {
+	return answersWhenSafe(t, pgtest.URL(t)), func(c *crowd) trouble {
+		return trouble{c.url, func() { begin(c) }, func() { end(c) }}
+	}
+}
+
+// name is that of the crowd's database.
+func (c *crowd) name(t *testing.T) string {
+	u, err := url.Parse(c.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Path[1:]
+}
+
+// disconnect ends the function's connections.
+func (c *crowd) disconnect(t *testing.T) {
+	c.exec(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename <> current_user`)
+}
+
+func outOfConnections(t *testing.T) (string, func(*crowd) trouble) {
+	return through(t, func(c *crowd) {
+		c.exec(t, "ALTER DATABASE "+c.name(t)+" CONNECTION LIMIT 0") // the owner gets in all the same
+		c.disconnect(t)
+	}, func(c *crowd) { c.exec(t, "ALTER DATABASE "+c.name(t)+" CONNECTION LIMIT -1") })
+}
+
+func readOnly(t *testing.T) (string, func(*crowd) trouble) {
+	return through(t, func(c *crowd) {
+		c.exec(t, "ALTER DATABASE "+c.name(t)+" SET default_transaction_read_only = on")
+		c.disconnect(t)
+	}, func(c *crowd) {
+		c.exec(t, "SET default_transaction_read_only = off; ALTER DATABASE "+c.name(t)+" RESET default_transaction_read_only")
+	})
+}
+
+func hangs(t *testing.T) (string, func(*crowd) trouble) {
+	server := answersWhenSafe(t, pgtest.URL(t))
+	return server, func(c *crowd) trouble {
+		proxy := pgtest.NewProxy(t, c.url)
+		return trouble{proxy.URL, proxy.Hang, proxy.Restore}
+	}
+}
+
+// diskFull is a database that answers what PostgreSQL does when a table cannot grow.
+// (When its log cannot, it crashes.)
+func diskFull(t *testing.T) (string, func(*crowd) trouble) {
+	return through(t, func(c *crowd) {
+		c.exec(t, `CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			RAISE EXCEPTION 'could not extend file "base/1/2": No space left on device' USING ERRCODE = 'disk_full'; END $$`)
+		c.exec(t, `CREATE TRIGGER full_disk BEFORE UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION full_disk()`)
+	}, func(c *crowd) { c.exec(t, `DROP TRIGGER full_disk ON sessions`) })
+}
