@@ -124,7 +124,8 @@ func (s settings) open(ctx context.Context) (*pgxpool.Pool, func() error, error)
 			return nil, nil, err
 		}
 		closeDialer = dialer.Close
-		config.ConnConfig.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) { return dialer.Dial(ctx, s.instance) }
+		redial := &redial{now: time.Now, dial: func(ctx context.Context) (net.Conn, error) { return dialer.Dial(ctx, s.instance) }}
+		config.ConnConfig.DialFunc = redial.Dial
 	}
 	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), config)
 	if err != nil {
