@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/url"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -146,6 +147,33 @@ func TestDatabaseInTroubleUnderLoad(t *testing.T) {
 // those of tests do otherwise.
 func answersWhenSafe(t *testing.T, url string) string {
 	return parameter(t, url, "synchronous_commit", "on")
+}
+
+// An instance is given no CPU, as between requests, while its connections end. It is
+// told so when it goes on, and serves on.
+func TestFrozenInstanceServesOn(t *testing.T) {
+	t.Parallel()
+	crowd := openCrowd(t, pgtest.URL(t))
+	proxy := pgtest.NewProxy(t, crowd.url)
+	crowd.settings["DATABASE_URL"] = proxy.URL
+	function := launch(t, crowd.settings)
+	load := crowd.start(t, function.url)
+	for range 3 {
+		load.everyone(t, time.Now(), false)
+		if err := function.command.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		proxy.Break()
+		proxy.Restore()
+		if err := function.command.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		thawed := time.Now()
+		told := load.everyone(t, thawed, false)
+		t.Logf("all are served again after %v, when %d answers still were 503", time.Since(thawed).Round(time.Millisecond), told)
+	}
+	load.stop()
+	crowd.lives(t, function.url)
 }
 
 func killed(t *testing.T) (string, func(*crowd) trouble) {
