@@ -346,13 +346,26 @@ func TestKeysAreRotated(t *testing.T) {
 func TestKeysThatAreNotHadAreNoRefusal(t *testing.T) {
 	t.Parallel()
 	hurt := map[string]func(http.ResponseWriter){
-		"away":       func(w http.ResponseWriter) { w.WriteHeader(503) },
-		"no JSON":    func(w http.ResponseWriter) { _, _ = io.WriteString(w, "<html>") },
-		"no keys":    func(w http.ResponseWriter) { _, _ = io.WriteString(w, `{"keys":[]}`) },
-		"short key":  func(w http.ResponseWriter) { _, _ = io.WriteString(w, jwk("AQAB", strings.Repeat("A", 100)+"w")) },
-		"exponent 1": func(w http.ResponseWriter) { _, _ = io.WriteString(w, jwk("AQ", strings.Repeat("w", 342))) },
-		"exponent":   func(w http.ResponseWriter) { _, _ = io.WriteString(w, jwk("AQABAQABAQAB", strings.Repeat("w", 342))) },
-		"base64":     func(w http.ResponseWriter) { _, _ = io.WriteString(w, jwk("AQAB", "?")) },
+		"away":        func(w http.ResponseWriter) { w.WriteHeader(503) },
+		"no JSON":     func(w http.ResponseWriter) { _, _ = io.WriteString(w, "<html>") },
+		"no keys":     func(w http.ResponseWriter) { _, _ = io.WriteString(w, `{"keys":[]}`) },
+		"short key":   func(w http.ResponseWriter) { _, _ = io.WriteString(w, jwk("AQAB", strings.Repeat("w", 340))) },
+		"exponent 1":  func(w http.ResponseWriter) { _, _ = io.WriteString(w, jwk("AQ", strings.Repeat("w", 342))) },
+		"no exponent": func(w http.ResponseWriter) { _, _ = io.WriteString(w, jwk("", strings.Repeat("w", 342))) },
+		"another use": func(w http.ResponseWriter) {
+			_, _ = io.WriteString(w, strings.Replace(jwk("AQAB", strings.Repeat("w", 342)), "sig", "enc", 1))
+		},
+		"another way": func(w http.ResponseWriter) {
+			_, _ = io.WriteString(w, strings.Replace(jwk("AQAB", strings.Repeat("w", 342)), "RS256", "PS256", 1))
+		},
+		"another key": func(w http.ResponseWriter) {
+			_, _ = io.WriteString(w, strings.Replace(jwk("AQAB", strings.Repeat("w", 342)), "RSA", "EC", 1))
+		},
+		"no name": func(w http.ResponseWriter) {
+			_, _ = io.WriteString(w, strings.Replace(jwk("AQAB", strings.Repeat("w", 342)), `"kid":"a"`, `"kid":""`, 1))
+		},
+		"exponent": func(w http.ResponseWriter) { _, _ = io.WriteString(w, jwk("AQABAQABAQAB", strings.Repeat("w", 342))) },
+		"base64":   func(w http.ResponseWriter) { _, _ = io.WriteString(w, jwk("AQAB", "?")) },
 	}
 	for name, answer := range hurt {
 		t.Run(name, func(t *testing.T) {
@@ -437,3 +450,22 @@ func TestGoogleThatHangs(t *testing.T) {
 type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, errors.New("broke off") }
+
+// Whatever is sent as a token or said as keys, the function answers, and lets nobody in.
+func FuzzTokens(f *testing.F) {
+	google := schedulertest.New(f, time.Now)
+	good := google.Token(nightly, audience, nil)
+	f.Add(good[:len(good)-1], []byte(`{"keys":[{"kid":"a","kty":"RSA","use":"sig","alg":"RS256","e":"AQAB","n":"ww"}]}`))
+	f.Add(stripped(good), []byte(`{"keys":null}`))
+	f.Add("..", []byte("[]"))
+	f.Fuzz(func(t *testing.T, token string, said []byte) {
+		if token == good {
+			t.Skip()
+		}
+		w := open(t, "checked")
+		w.google.Answer(func(answer http.ResponseWriter) { _, _ = answer.Write(said) })
+		if answer := w.call("/nightly", "Bearer "+token); answer.Code != 401 && answer.Code != 503 {
+			t.Errorf("%d %s", answer.Code, answer.Body)
+		}
+	})
+}
