@@ -3,11 +3,18 @@ package refresh_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/devops-dashboard/dashboard/shared/postgres/pgtest"
 )
@@ -114,16 +121,19 @@ func (l *load) everyone(t *testing.T, since time.Time, away bool) (others int) {
 // when it is back.
 func TestDatabaseInTroubleUnderLoad(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]func(*testing.T) (owner string, trouble func(*crowd) trouble){
-		"killed":             killed,
-		"failed over":        failedOver,
-		"out of connections": outOfConnections,
-		"disk full":          diskFull,
-		"read-only":          readOnly,
-		"hangs":              hangs,
+	for name, c := range map[string]struct {
+		of    func(*testing.T) (owner string, trouble func(*crowd) trouble)
+		cause string // in the log
+	}{
+		"killed":             {killed, ""},
+		"failed over":        {failedOver, "SQLSTATE 25006"},
+		"out of connections": {outOfConnections, "SQLSTATE 53300"},
+		"disk full":          {diskFull, "SQLSTATE 53100"},
+		"read-only":          {readOnly, "SQLSTATE 25006"},
+		"hangs":              {hangs, "deadline exceeded"},
 	} {
 		t.Run(name, func(t *testing.T) { // one after another: each is a load
-			owner, in := c(t)
+			owner, in := c.of(t)
 			crowd := openCrowd(t, owner)
 			trouble := in(crowd)
 			crowd.settings["DATABASE_URL"] = trouble.url
@@ -137,6 +147,9 @@ func TestDatabaseInTroubleUnderLoad(t *testing.T) {
 			told := load.everyone(t, ended, false)
 			t.Logf("all %d are served again %v after its end, when %d answers still were 503", len(crowd.clients), time.Since(ended).Round(time.Millisecond), told)
 			load.stop()
+			if said, err := os.ReadFile(function.says); err != nil || !strings.Contains(string(said), c.cause) {
+				t.Errorf("the log has nothing of %q: %v", c.cause, err)
+			}
 			crowd.db.Reset()
 			crowd.lives(t, function.url)
 		})
@@ -236,12 +249,65 @@ func hangs(t *testing.T) (string, func(*crowd) trouble) {
 	}
 }
 
-// diskFull is a database that answers what PostgreSQL does when a table cannot grow.
-// (When its log cannot, it crashes.)
+// diskFull is a database whose sessions lie on a disk of their own, which fills up. Where
+// nobody may mount one, it is told to answer what PostgreSQL does then.
 func diskFull(t *testing.T) (string, func(*crowd) trouble) {
-	return through(t, func(c *crowd) {
-		c.exec(t, `CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-			RAISE EXCEPTION 'could not extend file "base/1/2": No space left on device' USING ERRCODE = 'disk_full'; END $$`)
-		c.exec(t, `CREATE TRIGGER full_disk BEFORE UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION full_disk()`)
-	}, func(c *crowd) { c.exec(t, `DROP TRIGGER full_disk ON sessions`) })
+	server := pgtest.NewDurableServer(t)
+	return server.URL, func(c *crowd) trouble {
+		disk, err := smallDisk(t, c)
+		if err != nil {
+			t.Logf("no disk of its own: %v", err)
+			return trouble{c.url, func() {
+				c.exec(t, `CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+					RAISE EXCEPTION 'could not extend file "base/1/2": No space left on device' USING ERRCODE = 'disk_full'; END $$`)
+				c.exec(t, `CREATE TRIGGER full_disk BEFORE UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION full_disk()`)
+			}, func() { c.exec(t, `DROP TRIGGER full_disk ON sessions`) }}
+		}
+		c.exec(t, "CREATE TABLESPACE small LOCATION '"+disk+"'")
+		c.exec(t, "ALTER TABLE sessions SET TABLESPACE small")
+		filler := filepath.Join(disk, "filler")
+		var reader pgx.Tx
+		return trouble{c.url, func() {
+			// What an old snapshot may see is not overwritten, so that the table grows.
+			if reader, err = c.db.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := reader.Exec(t.Context(), "SELECT FROM sessions"); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filler, make([]byte, diskBytes), 0o600); !errors.Is(err, syscall.ENOSPC) {
+				t.Fatalf("the disk is not full: %v", err)
+			}
+		}, func() {
+			if err := errors.Join(os.Remove(filler), reader.Rollback(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+		}}
+	}
+}
+
+const diskBytes = 1 << 20
+
+// smallDisk mounts a disk for the server of a crowd's database.
+func smallDisk(t *testing.T, c *crowd) (string, error) {
+	var data string
+	if err := c.db.QueryRow(t.Context(), "SHOW data_directory").Scan(&data); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(data)
+	if err != nil {
+		return "", err
+	}
+	// Beside the server's folder, which its account may enter.
+	disk, err := os.MkdirTemp(filepath.Dir(filepath.Dir(filepath.Dir(data))), "pgtest")
+	if err != nil {
+		return "", err
+	}
+	t.Cleanup(func() { _ = os.Remove(disk) })
+	if said, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprint("size=", diskBytes), "tmpfs", disk).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, said)
+	}
+	t.Cleanup(func() { _ = exec.Command("umount", "-l", disk).Run() }) // the server still has it
+	owner := info.Sys().(*syscall.Stat_t)
+	return disk, os.Chown(disk, int(owner.Uid), int(owner.Gid))
 }
