@@ -31,7 +31,11 @@ var (
 	answers   = tests{"the doctor's answers", "./infra/doctor/command", "^Test", false}
 	workflows = tests{"the workflows", "./infra/doctor/workflow", "^Test", false}
 	claims    = tests{"the claims", "./infra/doctor/token", "^Test", false}
-	faults    = tests{"the faults of a database", "./shared/postgres", "^(TestFault|TestRefusedLogin|TestEachBrokenStep)", false}
+	faults    = tests{"the faults of a database", "./shared/postgres", "^(TestFault|TestRefusedLogin|TestEachBrokenStep|TestConnectionThatTakesNoWrites)", false}
+	dialling  = tests{"the dialling of Cloud SQL", "./shared/postgres", "^TestCloudSQL(IsDialled|ProxyIsAway)", false}
+	scheduled = tests{"the scheduler's guard", "./shared/scheduler", ".", false}
+	simulated = tests{"the scheduler's calls", "./functions/rollup", "^(TestCallsOfTheScheduler|TestOnlyTheJobs)", true}
+	reading   = tests{"the reading of secrets", "./shared/secrets", ".", false}
 )
 
 const (
@@ -55,7 +59,7 @@ func one(file, why, from, to string, by tests) mutant {
 	return mutant{why: why, file: file, edits: []edit{{from, to}}, tests: by}
 }
 
-var mutants = slices.Concat(refreshMutants, authMutants, identityMutants, otherMutants, doorMutants, doctorMutants, operatingMutants)
+var mutants = slices.Concat(refreshMutants, authMutants, identityMutants, otherMutants, doorMutants, doctorMutants, operatingMutants, outageMutants)
 
 // refreshMutants break the statement that rotates, and what is said of its
 // verdict. A parameter that a mutant has no use for is kept, or PostgreSQL would
@@ -270,4 +274,23 @@ var operatingMutants = []mutant{
 	one("infra/bootstrap/shell.go", "a dry run does it", "	if sh.dry {", "	if false {", bootstrap),
 	one("infra/bootstrap/cloud.go", "any branch applies", `"assertion.ref == 'refs/heads/main'",`, "", bootstrap),
 	one("infra/bootstrap/cloud.go", "whoever pushes is planned", `"assertion.event_name == 'pull_request'", `, "", bootstrap),
+}
+
+// outageMutants break what holds when Google, a database or a network does not.
+var outageMutants = []mutant{
+	one("shared/scheduler/scheduler.go", "any job calls any schedule", "!said.Verified || !slices.Contains(g.accounts[path], said.Email)", "!said.Verified || slices.Contains(g.accounts[`nobody`], said.Email)", scheduled),
+	one("shared/scheduler/scheduler.go", "an address that nobody has proved counts", "!said.Verified || ", "", scheduled),
+	one("shared/scheduler/scheduler.go", "anybody takes the signature off", "if g.removed && strings.HasSuffix", "if strings.HasSuffix", scheduled),
+	one("shared/scheduler/scheduler.go", "a token without a signature may have expired", "return said, jwt.NewValidator(options...).Validate(said)", "return said, nil", scheduled),
+	one("shared/scheduler/scheduler.go", "an outage of Google's is the token's fault", "err != nil && away.Kind == fault.Unavailable", "err != nil && away.Kind == fault.Late", scheduled),
+	one("shared/scheduler/scheduler.go", "several tokens are one", "len(values) != 1", "len(values) == 0", scheduled),
+	one("shared/scheduler/keys.go", "whoever makes up keys has Google asked", "k.tried.IsZero() || now.Sub(k.tried) >= pause", "true", scheduled),
+	one("shared/scheduler/keys.go", "keys are kept for ever", "key != nil && now.Before(k.until)", "key != nil", scheduled),
+	one("shared/scheduler/keys.go", "short keys will do", "modulus.BitLen() < leastBits || ", "", scheduled),
+	one("functions/rollup/rollup_commits.go", "a call that comes twice counts twice", "SET commits = EXCLUDED.commits", "SET commits = rollup_commits.commits + EXCLUDED.commits", simulated),
+	one("shared/postgres/postgres.go", "a connection that takes no writes is kept", "err.Code != readOnly && fatal(conn, err)", "fatal(conn, err)", faults),
+	one("shared/postgres/redial.go", "an instance that is away is dialled at once again", "r.pause = min(max(firstPause, 2*r.pause), longestPause)", "r.pause = 0", dialling),
+	one("shared/postgres/redial.go", "a success ends no pause", "r.pause, r.until = 0, time.Time{}", "r.until = time.Time{}", dialling),
+	one("shared/secrets/manager.go", "a value that arrived damaged is believed", "if payload.GetDataCrc32C() != int64(", "if false && 0 != int64(", reading),
+	one("shared/secrets/manager.go", "nothing is a value", "if len(payload.GetData()) == 0 {", "if false {", reading),
 }
