@@ -240,8 +240,8 @@ func (e *examination) roles(name string) {
 }
 
 // account asks of the step that signs in which account it wants.
-func (e *examination) account(run workflow.Run, at int) {
-	step := run.Job.Steps[at]
+func (e *examination) account(s signing) {
+	run, step, at := s.run, s.step(), s.at
 	email := run.Expand(step.Input("service_account"))
 	where := fmt.Sprintf("%s: job %q, step %d", run.File.Name, run.ID, at+1)
 	functions := e.functionsOf(run)

@@ -1,0 +1,66 @@
+package diagnosis
+
+import (
+	"github.com/devops-dashboard/dashboard/infra/doctor/token"
+)
+
+// What looks wrong may be right: a part of a condition that another part makes up for,
+// a member beside the one that counts. So a finding says that a token is refused only
+// where the mapping, the condition and the members, evaluated, refuse it.
+
+// enters tells whether the token service admits a token.
+func (p program) enters(c token.Claims) bool {
+	_, failed := p.mapped(c)
+	return len(failed) == 0 && p.admits(c)
+}
+
+// gets tells whether a token comes as far as a function's deployer.
+func (e *examination) gets(function string, c token.Claims) bool {
+	in, _ := e.program.mapped(c)
+	return e.program.enters(c) && e.may(function, in)
+}
+
+// twin is the same job's token with the other form of sub, where nobody has said which
+// one the repository sends.
+func (e *examination) twin(c token.Claims) (token.Claims, bool) {
+	byName, byID := c.Subjects()
+	if c.Subject == byID {
+		c.Subject = byName
+	} else {
+		c.Subject = byID
+	}
+	return c, e.Token == nil && e.Form == BothForms
+}
+
+// refusal is what a refused token makes of a finding: a doubt where the other form of
+// sub would do.
+func (e *examination) refusal(c token.Claims, wellOff func(token.Claims) bool) Effect {
+	if twin, ok := e.twin(c); ok && wellOff(twin) {
+		return Doubts
+	}
+	return Refuses
+}
+
+// bound tells what a wrong member does to a function: nothing, where its pipeline may
+// impersonate the deployer all the same.
+func (e *examination) bound(function string) (bound, sometimes bool) {
+	bound = true
+	asked := false
+	for _, a := range e.asks {
+		if a.function == function {
+			asked = true
+			may := e.mayBe(function, a.claims)
+			bound, sometimes = bound && may, sometimes || may
+		}
+	}
+	if !asked {
+		bound = e.mayBe(function, e.base().In(e.WIF.Deployers[function].Environment))
+	}
+	return bound, sometimes || bound
+}
+
+// mayBe tells whether the mapped token may impersonate, whatever the condition says.
+func (e *examination) mayBe(function string, c token.Claims) bool {
+	in, failed := e.program.mapped(c)
+	return len(failed) == 0 && e.may(function, in)
+}
