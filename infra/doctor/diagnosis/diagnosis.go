@@ -392,7 +392,7 @@ func (e *examination) play() {
 // others.
 func (e *examination) findRefs() {
 	refs := []string{}
-	if ref := e.program.equals()["ref"]; strings.HasPrefix(ref, "refs/") {
+	if ref := e.program.equals()["ref"]; wholeRef.FindString(ref) == ref && ref != "" {
 		refs = append(refs, ref)
 	}
 	refs = append(refs, "refs/heads/main", token.Version)

@@ -1,0 +1,242 @@
+package diagnosis_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/devops-dashboard/dashboard/infra/doctor/diagnosis"
+	"github.com/devops-dashboard/dashboard/infra/doctor/expression"
+	"github.com/devops-dashboard/dashboard/infra/doctor/token"
+	"github.com/devops-dashboard/dashboard/infra/doctor/wif"
+	"github.com/devops-dashboard/dashboard/infra/doctor/workflow"
+)
+
+const (
+	poolName = "projects/123456789012/locations/global/workloadIdentityPools/github"
+	inPool   = "principalSet://iam.googleapis.com/" + poolName
+	userRole = "roles/iam.workloadIdentityUser"
+)
+
+// comparisons are right and wrong ones, and those that look wrong.
+var comparisons = []string{
+	"assertion.repository_id == '74'", "assertion.repository_id == 74", "assertion.repository_id != 99", "assertion.repository_id in ['74', 75]", "assertion.repository_id in [74, 75]",
+	"assertion.repository_id == '75'", "assertion.ref == 'refs/heads/*'", "assertion.ref in ['refs/heads/*', 'refs/heads/main']", "assertion.ref == 'refs/heads/main'", "assertion.ref_protected == true",
+	"assertion.sub == 'repo:octo-org/octo-repo:environment:prod-auth'", "assertion.sub == 'repo:octo-org@65/octo-repo@74:environment:prod-auth'", "assertion.sub.startsWith('repo:octo-org/octo-repo:')",
+	"assertion.enterprise != null", "has(assertion.environment)", "!(assertion.event_name == 'push')", "assertion.exp > 1.0", "assertion.nowhere == 'x'", "attribute.deployer == '74:prod-auth'", "google.subject == 'gh:75:none'",
+	"assertion.workflow_ref.endsWith('/.github/workflows/deploy.yml@refs/heads/main')", "assertion.aud.matches('dashboard$')", "(assertion.ref_type == 'tag' ? assertion.run_number == 1 : assertion.actor == 'octocat')",
+}
+
+// members are those that let the valid token impersonate, by whether they do.
+var members = map[bool][]wif.Member{
+	true: {
+		{Role: userRole, Member: inPool + "/attribute.deployer/74:prod-auth"}, {Role: userRole, Member: inPool + "/*"},
+		{Role: userRole, Member: strings.Replace(inPool, "principalSet", "principal", 1) + "/subject/gh:74:prod-auth"},
+		{Role: "roles/iam.serviceAccountTokenCreator", Member: inPool + "/attribute.repository_id/74"},
+	},
+	false: {
+		{Role: userRole, Member: inPool + "2/attribute.deployer/74:prod-auth"}, {Role: userRole, Member: strings.Replace(inPool, "123456789012", "acme-dash-prod", 1) + "/attribute.deployer/74:prod-auth"},
+		{Role: userRole, Member: inPool + "/attribute.repository/octo-org/octo-repo"}, {Role: userRole, Member: inPool + "/attribute.repository_id/74/attribute.deployer/74:prod-auth"},
+		{Role: userRole, Member: inPool + "/attribute.deployer/74:Prod-auth"}, {Role: userRole, Member: inPool + "/attribute.deployer/*"}, {Role: userRole, Member: inPool + "/subject/gh:74:prod-auth"},
+		{Role: userRole, Member: "serviceAccount:ci@acme-dash-prod.iam.gserviceaccount.com"}, {Role: userRole, Member: "user:octocat@example.com"}, {Role: "roles/iam.serviceAccountUser", Member: inPool + "/*"},
+		{Role: userRole, Member: strings.Replace(inPool, "principalSet", "principal", 1) + "/subject/repo:octo-org/octo-repo:environment:prod-auth"}, {},
+	},
+}
+
+// The verdict is that of the evaluation: whatever looks wrong, a token is said to be
+// refused exactly where the condition is false for it or no member means it.
+func TestTheVerdictIsThatOfTheEvaluation(t *testing.T) {
+	t.Parallel()
+	whole := valid(t)
+	rapid.Check(t, func(t *rapid.T) {
+		setup := diagnosis.Setup{WIF: whole.WIF, Token: whole.Token, Now: now}
+		var parts []string
+		for _, alternatives := range rapid.SliceOfN(rapid.SliceOfN(rapid.SampledFrom(comparisons), 1, 3), 1, 3).Draw(t, "condition") {
+			parts = append(parts, "("+strings.Join(alternatives, " || ")+")")
+		}
+		condition := strings.Join(parts, " && ")
+		setup.WIF.Provider.AttributeCondition = condition
+		compiled, err := expression.Condition(condition)
+		if err != nil {
+			t.Fatal(err)
+		}
+		value, err := compiled.Eval(expression.Input{
+			Assertion: setup.Token.Claims.Map(),
+			Google:    map[string]any{"subject": "gh:74:prod-auth"},
+			Attribute: map[string]any{"repository_id": "74", "owner_id": "65", "deployer": "74:prod-auth"},
+		})
+		bound := false
+		setup.WIF.Deployers = map[string]wif.Deployer{}
+		for name, d := range whole.WIF.Deployers {
+			setup.WIF.Deployers[name] = d
+		}
+		auth := setup.WIF.Deployers["auth"]
+		auth.Members = nil
+		for range rapid.IntRange(0, 4).Draw(t, "members") {
+			does := rapid.Bool().Draw(t, "does")
+			auth.Members = append(auth.Members, rapid.SampledFrom(members[does]).Draw(t, "member"))
+			bound = bound || does
+		}
+		setup.WIF.Deployers["auth"] = auth
+		admitted := err == nil && value == true && bound
+		if report := diagnosis.Examine(setup); (report.Verdict != diagnosis.Refused) != admitted {
+			t.Errorf("%s with %v: %s, want it admitted: %v; %+v", condition, auth.Members, report.Verdict, admitted, report.Findings)
+		}
+	})
+}
+
+// way is a set-up of somebody's, as far as it differs from the valid one.
+type way struct {
+	on, job                         string // of the workflow
+	condition, mapping, environment string
+	members                         []string // of auth
+	scenario                        string
+	form                            diagnosis.Form
+	more                            map[string]string // other workflow files
+	says                            string
+}
+
+const owner = "assertion.repository_owner_id == '65' && assertion.repository_id == '74'"
+
+// ways are written as people write them; where a row says less, the rest is as in the
+// valid set-up.
+var ways = map[diagnosis.Verdict]map[string]way{
+	diagnosis.Admitted: {
+		"tags deploy":                     {on: "{push: {tags: ['v*']}}", condition: owner + " && assertion.ref.startsWith('refs/tags/v') && assertion.event_name == 'push' && assertion.runner_environment == 'github-hosted' && assertion.workflow_ref.contains('/.github/workflows/deploy.yml@refs/tags/v')"},
+		"releases deploy":                 {on: "{release: {types: [published]}}", condition: owner + " && assertion.ref_type == 'tag' && assertion.event_name == 'release'"},
+		"branches of releases":            {on: "{push: {branches: ['release/**', '!release/**-rc']}}", condition: owner + " && assertion.ref.matches('^refs/heads/release/[0-9.]+$') && assertion.event_name == 'push'"},
+		"by hand alone":                   {on: "workflow_dispatch"},
+		"by the clock":                    {on: "{schedule: [{cron: '0 4 * * *'}]}", condition: owner + " && assertion.ref == 'refs/heads/main' && assertion.event_name == 'schedule'"},
+		"what is pushed touches a folder": {on: "{push: {branches: [main], paths: ['functions/**', '!**.md']}}"},
+		"all branches but some":           {on: "{push: {branches-ignore: ['dependabot/**', 'wip']}}"},
+		"both forms of sub":               {on: "{push: {branches: [main]}}", condition: owner + " && assertion.event_name == 'push' && assertion.ref == 'refs/heads/main' && (assertion.sub == 'repo:octo-org/octo-repo:environment:prod-auth' || assertion.sub == 'repo:octo-org@65/octo-repo@74:environment:prod-auth')"},
+		"a member of another pool too":    {members: []string{inPool + "2/attribute.deployer/74:prod-auth", "serviceAccount:ci@acme-dash-prod.iam.gserviceaccount.com", inPool + "/attribute.deployer/74:prod-auth"}},
+		"another workflow signs in elsewhere": {more: map[string]string{
+			"infra.yml": "on: workflow_dispatch\njobs: {apply: {environment: infra, runs-on: ubuntu-24.04, permissions: {id-token: write}, steps: [{uses: google-github-actions/auth@v3, with: {service_account: terraform@acme-dash-prod.iam.gserviceaccount.com, workload_identity_provider: projects/123456789012/locations/global/workloadIdentityPools/infra/providers/terraform}}]}}\n",
+		}},
+		"self-hosted, and meant": {on: "{push: {branches: [main]}}", job: "runs-on: [self-hosted, linux]", condition: owner + " && assertion.ref == 'refs/heads/main' && assertion.event_name == 'push' && assertion.runner_environment == 'self-hosted' && assertion.workflow_ref.endsWith('/.github/workflows/deploy.yml@refs/heads/main')"},
+		"called, with the caller's permissions": {on: "workflow_call", job: "runs-on: ubuntu-24.04", more: map[string]string{
+			"release.yml": "on: {push: {branches: [main]}}\njobs: {ship: {permissions: {id-token: write, contents: read}, uses: ./.github/workflows/deploy.yml}}\n",
+		}, condition: owner + " && assertion.ref == 'refs/heads/main' && assertion.event_name == 'push' && assertion.runner_environment == 'github-hosted' && assertion.workflow_ref.endsWith('/.github/workflows/release.yml@refs/heads/main')"},
+	},
+	diagnosis.Unsure: {
+		"a number that excludes nobody":          {condition: owner + " && assertion.actor_id != 99 && assertion.ref == 'refs/heads/main'", says: "C3"},
+		"a number beside the right text":         {condition: "assertion.repository_id in ['74', 75] && assertion.ref == 'refs/heads/main'", says: "C3"},
+		"a star that another makes up for":       {condition: owner + " && (assertion.ref == 'refs/heads/*' || assertion.ref == 'refs/heads/main')", says: "C4b"},
+		"one form of sub, and which is not said": {condition: owner + " && assertion.sub.startsWith('repo:octo-org/octo-repo:')", says: "C6"},
+		"one condition for all, no environment":  {members: []string{inPool + "/attribute.repository_id/74"}, says: "B4"},
+		"a runner of some group":                 {job: "runs-on: {group: deployers}", says: "W6"},
+		"another file cannot sign in": {more: map[string]string{
+			"adhoc.yml": "on: push\njobs: {deploy: {environment: prod-auth, runs-on: ubuntu-24.04, permissions: {id-token: write}, steps: [{uses: google-github-actions/auth@v3, with: {service_account: deploy-auth@acme-dash-prod.iam.gserviceaccount.com, workload_identity_provider: " + poolName + "/providers/dashboard}}]}}\n",
+		}, says: "W3"},
+	},
+	diagnosis.Refused: {
+		"tags start it, and main is wanted":      {on: "{push: {tags: ['v*']}}", says: "W3"},
+		"another branch starts it":               {on: "{push: {branches: [develop]}}", says: "W3"},
+		"main is left out":                       {on: "{push: {branches-ignore: [main]}}", says: "W3"},
+		"main is taken away again":               {on: "{push: {branches: ['**', '!main']}}", says: "W3"},
+		"nothing but what is left out":           {on: "{push: {paths: ['!docs/**']}}", says: "W3"},
+		"both filters":                           {on: "{push: {branches: [main], branches-ignore: [wip]}}", says: "W3"},
+		"asked for a tag, branches start it":     {scenario: "tag", says: "W3"},
+		"self-hosted":                            {job: "runs-on: [self-hosted, linux]", says: "W6"},
+		"self-hosted by a matrix":                {job: "runs-on: ${{ matrix.runner }}", says: "W6"},
+		"a pool's machine, where own are wanted": {condition: owner + " && assertion.ref == 'refs/heads/main' && assertion.runner_environment == 'self-hosted'", says: "W6"},
+		"numbers without quotes":                 {condition: "assertion.repository_owner_id == 65 && assertion.repository_id == 74", says: "C3"},
+		"stars alone":                            {condition: owner + " && (assertion.ref == 'refs/heads/*' || assertion.ref == 'refs/tags/*')", says: "C4b"},
+		"the other form of sub":                  {condition: owner + " && assertion.sub == 'repo:octo-org/octo-repo:environment:prod-auth'", form: diagnosis.IDs, says: "C6"},
+		"wrong members, each for its reason":     {members: []string{inPool + "2/attribute.deployer/74:prod-auth", inPool + "/attribute.deployer/*"}, says: "B1"},
+		"no environment":                         {environment: "{}", says: "W4"},
+		"an environment in other case":           {environment: "Prod-auth", says: "W4"},
+		"a caller that grants nothing": {on: "workflow_call", more: map[string]string{
+			"release.yml": "on: {push: {branches: [main]}}\njobs: {ship: {permissions: {contents: read}, uses: ./.github/workflows/deploy.yml}}\n",
+		}, condition: owner + " && assertion.ref == 'refs/heads/main'", says: "W1"},
+	},
+}
+
+func TestWaysToSetItUp(t *testing.T) {
+	t.Parallel()
+	for verdict, named := range ways {
+		for name, w := range named {
+			t.Run(string(verdict)+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				report := diagnosis.Examine(w.setup(t))
+				var serious, checks []string
+				for _, f := range report.Findings {
+					checks = append(checks, f.Check)
+					if f.Effect != diagnosis.Notes && f.Check != "C5" { // how loose it is, is another question
+						serious = append(serious, fmt.Sprintf("%s %s: %s", f.Check, f.Effect, f.Problem))
+					}
+				}
+				switch {
+				case verdict == diagnosis.Admitted && (report.Verdict == diagnosis.Refused || len(serious) > 0),
+					verdict != diagnosis.Admitted && report.Verdict != verdict:
+					t.Errorf("%s: %s", report.Verdict, strings.Join(serious, "\n"))
+				case verdict == diagnosis.Refused && checks[0] != w.says, !strings.Contains(strings.Join(checks, " "), w.says):
+					t.Errorf("%s says it, not %s:\n%s", checks, w.says, strings.Join(serious, "\n"))
+				}
+			})
+		}
+	}
+}
+
+// setup is for auth alone, so that one job is all of the workflow.
+func (w way) setup(t *testing.T) diagnosis.Setup {
+	t.Helper()
+	setup := valid(t)
+	setup.Token, setup.Form = nil, w.form
+	for name := range setup.WIF.Deployers {
+		if name != "auth" && (w.environment != "" || len(w.members) != 1) {
+			delete(setup.WIF.Deployers, name)
+			delete(setup.WIF.Functions, name)
+		}
+	}
+	or := func(text, other string) string {
+		if text == "" {
+			return other
+		}
+		return text
+	}
+	setup.WIF.Provider.AttributeCondition = or(w.condition, setup.WIF.Provider.AttributeCondition)
+	if w.members != nil {
+		auth := setup.WIF.Deployers["auth"]
+		auth.Members = nil
+		for _, member := range w.members {
+			auth.Members = append(auth.Members, wif.Member{Role: userRole, Member: member})
+		}
+		setup.WIF.Deployers["auth"] = auth
+	}
+	permissions := "permissions: {id-token: write, contents: read}"
+	if w.on == "workflow_call" {
+		permissions = "name: inherits"
+	}
+	text := fmt.Sprintf("on: %s\njobs:\n  deploy:\n    %s\n    %s\n    environment: %s\n    strategy: {matrix: {runner: [ubuntu-24.04, self-hosted]}}\n    steps:\n      - uses: actions/checkout@v7\n      - uses: google-github-actions/auth@v3\n        with: {service_account: deploy-auth@acme-dash-prod.iam.gserviceaccount.com, workload_identity_provider: %s/providers/dashboard}\n",
+		or(w.on, "{push: {branches: [main]}, workflow_dispatch: }"), or(w.job, "runs-on: ubuntu-24.04"), permissions, or(w.environment, "prod-auth"), poolName)
+	texts := map[string]string{"deploy.yml": text}
+	for name, text := range w.more {
+		texts[name] = text
+	}
+	setup.Workflows = nil
+	for _, name := range sortedNames(texts) {
+		file, err := workflow.Parse(name, []byte(texts[name]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		setup.Workflows = append(setup.Workflows, file)
+	}
+	if w.scenario != "" {
+		setup.Scenario, _ = token.Find(w.scenario)
+	}
+	return setup
+}
+
+func sortedNames(texts map[string]string) []string {
+	var names []string
+	for _, name := range []string{"adhoc.yml", "deploy.yml", "infra.yml", "release.yml"} {
+		if texts[name] != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
