@@ -71,7 +71,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.StringVar(&o.root, "root", "", "the repository's `FOLDER`, for its ignore files (default: two above the workflows)")
 	flags.StringVar(&o.token, "token", "", "the token, or its claims as JSON, in `FILE`; - for standard input")
 	flags.StringVar(&o.claims, "claims", "", "the same as -token, for a `FILE` of claims")
-	flags.StringVar(&o.scenario, "scenario", "", "in place of a token: what happens, by `NAME` (default push-main)")
+	flags.StringVar(&o.scenario, "scenario", "", "in place of a token: what happens, by `NAME` (default: push-main, or what else starts the workflow and is admitted)")
 	flags.StringVar(&o.function, "function", "", "whose deployment it is about, by `NAME` (default: what the token says, or each)")
 	flags.StringVar(&o.jwks, "jwks", "", "the issuer's keys in `FILE`, to check the token's signature")
 	flags.StringVar(&o.origin.OwnerID, "owner-id", "", "a scenario's owner, by `NUMBER` (default: what the condition wants)")

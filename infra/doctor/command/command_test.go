@@ -244,7 +244,7 @@ var cases = []struct {
 	{"P4-other-audience", 1, alterClaims(func(c *token.Claims) { c.Audience = token.Audience{"sts.amazonaws.com"} }), []string{"-claims", "claims.json"}},
 	{"P5-slash", 1, alterConfig(func(c *wif.Config) { c.Provider.Issuer += "/" }), nil},
 	{"P5-enterprise", 1, alterClaims(func(c *token.Claims) { c.Issuer += "/octocat-inc" }), []string{"-claims", "claims.json"}},
-	{"P5-enterprise-expected", 1, alterConfig(func(c *wif.Config) { c.Provider.Issuer += "/octocat-inc" }), nil},
+	{"P5-enterprise-expected", 2, alterConfig(func(c *wif.Config) { c.Provider.Issuer += "/octocat-inc" }), nil},
 	{"P5-server", 1, alterClaims(func(c *token.Claims) { c.Issuer = "https://github.example.com/_services/token" }), []string{"-claims", "claims.json"}},
 	{"P5-case", 1, alterConfig(func(c *wif.Config) {
 		c.Provider.Issuer = strings.Replace(c.Provider.Issuer, "github", "GitHub", 1)

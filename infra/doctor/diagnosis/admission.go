@@ -1,6 +1,10 @@
 package diagnosis
 
 import (
+	"regexp"
+	"slices"
+	"strings"
+
 	"github.com/devops-dashboard/dashboard/infra/doctor/token"
 )
 
@@ -40,6 +44,19 @@ func (e *examination) refusal(c token.Claims, wellOff func(token.Claims) bool) E
 	}
 	return Refuses
 }
+
+// customised tells whether what is compared with sub is of a form that a repository has
+// made its own: a scenario plays only the two that GitHub has by itself.
+func (e *examination) customised(fields []string, texts ...string) bool {
+	return e.Token == nil && slices.Contains(fields, "claims.sub") && slices.ContainsFunc(texts, ownSubject.MatchString)
+}
+
+// ownSubject fits a sub that is made of other claims than those of repo:…:environment:…
+// and the like.
+var ownSubject = func() *regexp.Regexp {
+	others := slices.DeleteFunc(slices.Clone(token.Documented()), func(name string) bool { return name == "environment" || name == "ref" })
+	return regexp.MustCompile(`^(environment|ref):|(^|:)(` + strings.Join(others, "|") + `):`)
+}()
 
 // bound tells what a wrong member does to a function: nothing, where its pipeline may
 // impersonate the deployer all the same.

@@ -230,8 +230,12 @@ func (e *examination) impersonation(function string, c token.Claims) {
 			how = " Google expands * after the pool's name alone."
 		}
 		fields := append([]string{memberField(function, i) + ".member"}, e.program.sources(p.attribute)...)
+		effect := e.refusal(c, func(c token.Claims) bool { return e.gets(function, c) })
+		if e.customised(fields, p.value) {
+			effect = Doubts
+		}
 		e.find(Finding{
-			Check: "B4", Effect: e.refusal(c, func(c token.Claims) bool { return e.gets(function, c) }), Functions: []string{function}, Error: "E12",
+			Check: "B4", Effect: effect, Functions: []string{function}, Error: "E12",
 			Fields:  append(fields, "deployers."+function+".environment"),
 			Problem: fmt.Sprintf("The member of %s wants %s %q, and the token maps to %s: it may not impersonate that account.%s", e.WIF.Deployers[function].Email, p.attribute, p.value, gives, how),
 			Remedy:  e.reconcile(function, c),

@@ -172,6 +172,9 @@ func (e *examination) isFalse(part expression.Expression, in expression.Input, c
 	} else if err == nil && value != false {
 		f.Problem = fmt.Sprintf("%s gives %v, which is neither true nor false.", part, value)
 	}
+	if e.customised(fields, part.Literals()...) {
+		f.Effect, f.Remedy = Doubts, "If the repository customises sub, give the token itself: a scenario has sub as GitHub makes it otherwise."
+	}
 	e.find(f)
 }
 
@@ -421,6 +424,9 @@ func (e *examination) otherForms(field, id string, effect Effect, functions []st
 		i := slices.IndexFunc(e.claims, func(c token.Claims) bool { return otherForm(text, c.Subject) })
 		if i < 0 {
 			continue
+		}
+		if e.customised([]string{"claims.sub"}, text) {
+			effect = Doubts
 		}
 		problem := "repositories made, renamed or transferred since 15 July 2026 send ids as well: repo:OWNER@65/REPOSITORY@74:…"
 		if !token.ByID(e.claims[i].Subject) {

@@ -150,12 +150,25 @@ func (e *examination) audience(c token.Claims) {
 	if len(e.WIF.Provider.AllowedAudiences) > 0 {
 		remedy = "Remove allowed_audiences from the provider, or set the action's input \"audience\" to one of them."
 	}
+	effect := Refuses
+	if e.Token == nil && !e.knowsAudience() {
+		effect = Doubts
+		remedy += " What the workflow asks for cannot be seen from here."
+	}
 	e.find(Finding{
-		Check: "P4", Effect: Refuses, Fields: fields, Error: "E5",
+		Check: "P4", Effect: effect, Fields: fields, Error: "E5",
 		Problem: fmt.Sprintf("The token is for audience %q, and the provider takes %q.", c.Audience, accepted[0]),
 		Remedy:  remedy,
 	})
 }
+
+// knowsAudience tells whether the workflows say which audience they ask for.
+func (e *examination) knowsAudience() bool {
+	return len(e.signings) > 0 && !slices.ContainsFunc(e.signings, func(s signing) bool { return !workflow.Known(s.run.Expand(s.step().Input("audience"))) })
+}
+
+// otherGitHub are the issuers of an enterprise and of a GitHub Enterprise Server.
+var otherGitHub = regexp.MustCompile(`^(` + regexp.QuoteMeta(token.Issuer) + `/[A-Za-z0-9_-]+|https://[a-z0-9.-]+/_services/token)$`)
 
 func (e *examination) issuer(c token.Claims) {
 	want, has := e.WIF.Provider.Issuer, c.Issuer
@@ -177,8 +190,12 @@ func (e *examination) issuer(c token.Claims) {
 	case strings.HasSuffix(has, "/_services/token"):
 		how = " The token is of a GitHub Enterprise Server."
 	}
+	effect := Refuses
+	if e.Token == nil && otherGitHub.MatchString(want) { // which a scenario does not play
+		effect = Doubts
+	}
 	e.find(Finding{
-		Check: "P5", Effect: Refuses, Fields: []string{"provider.issuer", "claims.iss"}, Error: "E6",
+		Check: "P5", Effect: effect, Fields: []string{"provider.issuer", "claims.iss"}, Error: "E6",
 		Problem: fmt.Sprintf("The provider's issuer is %q, and the token's is %q.%s", want, has, how),
 		Remedy:  fmt.Sprintf("Set the provider's issuer_uri to %q, byte for byte.", cmp.Or(has, token.Issuer)),
 	})

@@ -94,6 +94,7 @@ type way struct {
 	members                         []string // of auth
 	scenario                        string
 	form                            diagnosis.Form
+	issuer, audience, with          string
 	more                            map[string]string // other workflow files
 	says                            string
 }
@@ -122,12 +123,18 @@ var ways = map[diagnosis.Verdict]map[string]way{
 		}, condition: owner + " && assertion.ref == 'refs/heads/main' && assertion.event_name == 'push' && assertion.runner_environment == 'github-hosted' && assertion.workflow_ref.endsWith('/.github/workflows/release.yml@refs/heads/main')"},
 	},
 	diagnosis.Unsure: {
-		"a number that excludes nobody":          {condition: owner + " && assertion.actor_id != 99 && assertion.ref == 'refs/heads/main'", says: "C3"},
-		"a number beside the right text":         {condition: "assertion.repository_id in ['74', 75] && assertion.ref == 'refs/heads/main'", says: "C3"},
-		"a star that another makes up for":       {condition: owner + " && (assertion.ref == 'refs/heads/*' || assertion.ref == 'refs/heads/main')", says: "C4b"},
-		"one form of sub, and which is not said": {condition: owner + " && assertion.sub.startsWith('repo:octo-org/octo-repo:')", says: "C6"},
-		"one condition for all, no environment":  {members: []string{inPool + "/attribute.repository_id/74"}, says: "B4"},
-		"a runner of some group":                 {job: "runs-on: {group: deployers}", says: "W6"},
+		"a number that excludes nobody":           {condition: owner + " && assertion.actor_id != 99 && assertion.ref == 'refs/heads/main'", says: "C3"},
+		"a number beside the right text":          {condition: "assertion.repository_id in ['74', 75] && assertion.ref == 'refs/heads/main'", says: "C3"},
+		"a star that another makes up for":        {condition: owner + " && (assertion.ref == 'refs/heads/*' || assertion.ref == 'refs/heads/main')", says: "C4b"},
+		"one form of sub, and which is not said":  {condition: owner + " && assertion.sub.startsWith('repo:octo-org/octo-repo:')", says: "C6"},
+		"one condition for all, no environment":   {members: []string{inPool + "/attribute.repository_id/74"}, says: "B4"},
+		"a runner of some group":                  {job: "runs-on: {group: deployers}", says: "W6"},
+		"a customised sub":                        {on: "{push: {branches: [main]}}", condition: owner + " && assertion.sub == 'repository_owner:octo-org:environment:prod-auth' && assertion.ref == 'refs/heads/main'", says: "C4"},
+		"a customised subject":                    {mapping: "assertion.sub", members: []string{strings.Replace(inPool, "principalSet", "principal", 1) + "/subject/repo:octo-org/octo-repo:environment:prod-auth:job_workflow_ref:x"}, says: "B4"},
+		"the issuer of a server":                  {issuer: "https://github.example.com/_services/token", says: "P5"},
+		"an audience of its own":                  {on: "{push: {branches: [main]}}", audience: "https://dash.example.com", with: "audience: '${{ vars.AUDIENCE }}'", says: "P4"},
+		"no workflow, an audience":                {on: "-", audience: "https://dash.example.com", says: "P4"},
+		"an environment of another pool, perhaps": {environment: "${{ matrix.environment }}", with: "service_account: '${{ vars.ACCOUNT }}', workload_identity_provider: '${{ vars.PROVIDER }}'", says: "W4"},
 		"another file cannot sign in": {more: map[string]string{
 			"adhoc.yml": "on: push\njobs: {deploy: {environment: prod-auth, runs-on: ubuntu-24.04, permissions: {id-token: write}, steps: [{uses: google-github-actions/auth@v3, with: {service_account: deploy-auth@acme-dash-prod.iam.gserviceaccount.com, workload_identity_provider: " + poolName + "/providers/dashboard}}]}}\n",
 		}, says: "W3"},
@@ -211,9 +218,25 @@ func (w way) setup(t *testing.T) diagnosis.Setup {
 	if w.on == "workflow_call" {
 		permissions = "name: inherits"
 	}
-	text := fmt.Sprintf("on: %s\njobs:\n  deploy:\n    %s\n    %s\n    environment: %s\n    strategy: {matrix: {runner: [ubuntu-24.04, self-hosted]}}\n    steps:\n      - uses: actions/checkout@v7\n      - uses: google-github-actions/auth@v3\n        with: {service_account: deploy-auth@acme-dash-prod.iam.gserviceaccount.com, workload_identity_provider: %s/providers/dashboard}\n",
-		or(w.on, "{push: {branches: [main]}, workflow_dispatch: }"), or(w.job, "runs-on: ubuntu-24.04"), permissions, or(w.environment, "prod-auth"), poolName)
+	if w.mapping != "" {
+		setup.WIF.Provider.AttributeMapping["google.subject"] = w.mapping
+	}
+	if w.audience != "" {
+		setup.WIF.Provider.AllowedAudiences = []string{w.audience}
+	}
+	setup.WIF.Provider.Issuer = or(w.issuer, setup.WIF.Provider.Issuer)
+	with := "service_account: deploy-auth@acme-dash-prod.iam.gserviceaccount.com, workload_identity_provider: " + poolName + "/providers/dashboard"
+	if strings.Contains(w.with, "service_account") {
+		with = w.with
+	} else if w.with != "" {
+		with += ", " + w.with
+	}
+	text := fmt.Sprintf("on: %s\njobs:\n  deploy:\n    %s\n    %s\n    environment: %s\n    strategy: {matrix: {runner: [ubuntu-24.04, self-hosted], environment: [staging, prod-auth]}}\n    steps:\n      - uses: actions/checkout@v7\n      - uses: google-github-actions/auth@v3\n        with: {%s}\n",
+		or(w.on, "{push: {branches: [main]}, workflow_dispatch: }"), or(w.job, "runs-on: ubuntu-24.04"), permissions, or(w.environment, "prod-auth"), with)
 	texts := map[string]string{"deploy.yml": text}
+	if w.on == "-" {
+		texts = nil
+	}
 	for name, text := range w.more {
 		texts[name] = text
 	}

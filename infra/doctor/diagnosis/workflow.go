@@ -241,8 +241,12 @@ func (e *examination) environment(s signing) {
 		if like := sameButCase(environment, names); like != "" {
 			remedy = fmt.Sprintf("They differ in case, which GitHub ignores and Google compares: write %q.", like)
 		}
+		effect := Refuses
+		if !workflow.Known(run.Expand(s.step().Input("service_account"))) && !workflow.Known(run.Expand(s.step().Input("workload_identity_provider"))) {
+			effect = Doubts // it may sign in elsewhere
+		}
 		e.find(Finding{
-			Check: "W4", Effect: Refuses, Fields: fields, Error: "E12",
+			Check: "W4", Effect: effect, Fields: fields, Error: "E12",
 			Problem: fmt.Sprintf("%s: job %q runs in environment %q, and the deployers' are %s.", run.File.Name, run.ID, workflow.Shown(environment), strings.Join(names, ", ")),
 			Remedy:  remedy,
 		})

@@ -150,7 +150,7 @@ var Errors = []Error{
 	{
 		ID: "E18", By: "Google's API that was called",
 		Text:  `IAM Service Account Credentials API has not been used in project … before or it is disabled.`,
-		Cause: `An API is off (SERVICE_DISABLED) in the project that the call counts for: that of the account which is impersonated, or for direct access the project_id of the step. The token itself was admitted.`,
+		Cause: `An API is off (SERVICE_DISABLED) in the project that the call counts for: that of the account which is impersonated, or for direct access the project_id of the step. Where that is the IAM Service Account Credentials API, the token was admitted before.`,
 		Fix:   `Enable it there, and wait a minute or two: gcloud services enable iamcredentials.googleapis.com sts.googleapis.com --project=PROJECT. Where another API is named, enable that one.`,
 		marks: []string{`api has not been used in project`, `service_disabled`},
 	},
