@@ -45,6 +45,20 @@ func (e *examination) refusal(c token.Claims, wellOff func(token.Claims) bool) E
 	return Refuses
 }
 
+// unplayed are claims that a scenario makes up, and a real token has otherwise.
+var unplayed = []string{
+	"actor", "actor_id", "check_run_id", "enterprise", "enterprise_id", "job_workflow_sha", "repository_visibility",
+	"run_attempt", "run_id", "run_number", "sha", "workflow", "workflow_sha",
+}
+
+// madeUp tells whether a scenario cannot tell how a part of the condition comes out.
+func (e *examination) madeUp(fields []string, texts ...string) bool {
+	return e.customised(fields, texts...) || e.Token == nil && slices.ContainsFunc(fields, func(field string) bool {
+		claim, isClaim := strings.CutPrefix(field, "claims.")
+		return isClaim && (slices.Contains(unplayed, claim) || strings.HasPrefix(claim, "repo_property_") || claim == "job_workflow_ref" && len(e.signings) == 0)
+	})
+}
+
 // customised tells whether what is compared with sub is of a form that a repository has
 // made its own: a scenario plays only the two that GitHub has by itself.
 func (e *examination) customised(fields []string, texts ...string) bool {

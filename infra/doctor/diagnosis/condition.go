@@ -172,8 +172,8 @@ func (e *examination) isFalse(part expression.Expression, in expression.Input, c
 	} else if err == nil && value != false {
 		f.Problem = fmt.Sprintf("%s gives %v, which is neither true nor false.", part, value)
 	}
-	if e.customised(fields, part.Literals()...) {
-		f.Effect, f.Remedy = Doubts, "If the repository customises sub, give the token itself: a scenario has sub as GitHub makes it otherwise."
+	if e.madeUp(fields, part.Literals()...) {
+		f.Effect, f.Remedy = Doubts, "Give the token itself, by -token or -claims: a scenario makes that claim up."
 	}
 	e.find(f)
 }

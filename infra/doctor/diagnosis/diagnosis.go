@@ -422,7 +422,7 @@ var wholeRef = regexp.MustCompile(`\brefs/(heads|tags)/[A-Za-z0-9][A-Za-z0-9._/-
 // token, by the condition, by the members, and at last by a made-up repository.
 func (e *examination) origin(function string) token.Origin {
 	o := e.Origin
-	wanted := e.program.equals()
+	wanted := merge(e.program.equals(), e.named())
 	if t := e.Token; t != nil {
 		wanted = merge(wanted, map[string]string{"repository": t.Claims.Repository, "repository_id": t.Claims.RepositoryID, "repository_owner": t.Claims.RepositoryOwner, "repository_owner_id": t.Claims.RepositoryOwnerID})
 	}
@@ -471,6 +471,42 @@ func (e *examination) deploying(o token.Origin) []signing {
 		}
 	}
 	return append(wanted, others...)
+}
+
+var (
+	namesInSub  = regexp.MustCompile(`\brepo:([^@/:*]+)(?:@(\d+))?/([^@/:*]+)(?:@(\d+))?:`)
+	namesInPath = regexp.MustCompile(`^\^?([A-Za-z0-9-]+)/([A-Za-z0-9._-]+)/\.github/workflows/`)
+)
+
+// named is what members and longer texts of the condition say of the repository.
+func (e *examination) named() map[string]string {
+	wanted := map[string]string{}
+	learn := func(text string) {
+		if found := namesInSub.FindStringSubmatch(text); found != nil {
+			wanted = merge(wanted, map[string]string{"repository": found[1] + "/" + found[3], "repository_owner_id": found[2], "repository_id": found[4]})
+		}
+	}
+	if e.program.condition != nil {
+		for _, c := range e.program.condition.Comparisons() {
+			text, _ := c.Literals[0].(string)
+			learn(text)
+			if found := namesInPath.FindStringSubmatch(text); found != nil && c.Left == "assertion.workflow_ref" {
+				wanted = merge(wanted, map[string]string{"repository": found[1] + "/" + found[2]})
+			}
+		}
+	}
+	for _, name := range sorted(e.WIF.Deployers) {
+		for _, m := range e.WIF.Deployers[name].Members {
+			p, ok := e.binds(m)
+			learn(p.value)
+			if mapping, mapped := e.program.mapping[p.attribute]; ok && mapped {
+				if claim, whole := strings.CutPrefix(mapping.String(), "assertion."); whole {
+					wanted = merge(wanted, map[string]string{claim: p.value})
+				}
+			}
+		}
+	}
+	return wanted
 }
 
 var idOfMember = regexp.MustCompile(`/(\d+)(?::[^/]*)?$`)

@@ -95,6 +95,7 @@ type way struct {
 	scenario                        string
 	form                            diagnosis.Form
 	issuer, audience, with          string
+	all                             bool              // functions, not auth alone
 	more                            map[string]string // other workflow files
 	says                            string
 }
@@ -117,7 +118,11 @@ var ways = map[diagnosis.Verdict]map[string]way{
 		"another workflow signs in elsewhere": {more: map[string]string{
 			"infra.yml": "on: workflow_dispatch\njobs: {apply: {environment: infra, runs-on: ubuntu-24.04, permissions: {id-token: write}, steps: [{uses: google-github-actions/auth@v3, with: {service_account: terraform@acme-dash-prod.iam.gserviceaccount.com, workload_identity_provider: projects/123456789012/locations/global/workloadIdentityPools/infra/providers/terraform}}]}}\n",
 		}},
-		"self-hosted, and meant": {on: "{push: {branches: [main]}}", job: "runs-on: [self-hosted, linux]", condition: owner + " && assertion.ref == 'refs/heads/main' && assertion.event_name == 'push' && assertion.runner_environment == 'self-hosted' && assertion.workflow_ref.endsWith('/.github/workflows/deploy.yml@refs/heads/main')"},
+		"self-hosted, and meant":              {on: "{push: {branches: [main]}}", job: "runs-on: [self-hosted, linux]", condition: owner + " && assertion.ref == 'refs/heads/main' && assertion.event_name == 'push' && assertion.runner_environment == 'self-hosted' && assertion.workflow_ref.endsWith('/.github/workflows/deploy.yml@refs/heads/main')"},
+		"names in the path of the workflow":   {condition: owner + " && assertion.workflow_ref == 'acme/dash/.github/workflows/deploy.yml@refs/heads/main'"},
+		"names in a member":                   {mapping: "assertion.repository", members: []string{"principal" + strings.TrimPrefix(inPool, "principalSet") + "/subject/acme/dash"}},
+		"names in sub, with ids":              {condition: "assertion.sub.startsWith('repo:acme@650/dash@740:') && assertion.repository_owner == 'acme' && assertion.repository_id == '740' && assertion.ref == 'refs/heads/main'", form: diagnosis.IDs, members: []string{inPool + "/attribute.deployer/740:prod-auth"}},
+		"the environment by name and address": {environment: "{name: prod-auth, url: 'https://example.com'}"},
 		"called, with the caller's permissions": {on: "workflow_call", job: "runs-on: ubuntu-24.04", more: map[string]string{
 			"release.yml": "on: {push: {branches: [main]}}\njobs: {ship: {permissions: {id-token: write, contents: read}, uses: ./.github/workflows/deploy.yml}}\n",
 		}, condition: owner + " && assertion.ref == 'refs/heads/main' && assertion.event_name == 'push' && assertion.runner_environment == 'github-hosted' && assertion.workflow_ref.endsWith('/.github/workflows/release.yml@refs/heads/main')"},
@@ -127,7 +132,7 @@ var ways = map[diagnosis.Verdict]map[string]way{
 		"a number beside the right text":          {condition: "assertion.repository_id in ['74', 75] && assertion.ref == 'refs/heads/main'", says: "C3"},
 		"a star that another makes up for":        {condition: owner + " && (assertion.ref == 'refs/heads/*' || assertion.ref == 'refs/heads/main')", says: "C4b"},
 		"one form of sub, and which is not said":  {condition: owner + " && assertion.sub.startsWith('repo:octo-org/octo-repo:')", says: "C6"},
-		"one condition for all, no environment":   {members: []string{inPool + "/attribute.repository_id/74"}, says: "B4"},
+		"one condition for all, no environment":   {members: []string{inPool + "/attribute.repository_id/74"}, all: true, says: "B4"},
 		"a runner of some group":                  {job: "runs-on: {group: deployers}", says: "W6"},
 		"a customised sub":                        {on: "{push: {branches: [main]}}", condition: owner + " && assertion.sub == 'repository_owner:octo-org:environment:prod-auth' && assertion.ref == 'refs/heads/main'", says: "C4"},
 		"a customised subject":                    {mapping: "assertion.sub", members: []string{strings.Replace(inPool, "principalSet", "principal", 1) + "/subject/repo:octo-org/octo-repo:environment:prod-auth:job_workflow_ref:x"}, says: "B4"},
@@ -135,6 +140,9 @@ var ways = map[diagnosis.Verdict]map[string]way{
 		"an audience of its own":                  {on: "{push: {branches: [main]}}", audience: "https://dash.example.com", with: "audience: '${{ vars.AUDIENCE }}'", says: "P4"},
 		"no workflow, an audience":                {on: "-", audience: "https://dash.example.com", says: "P4"},
 		"an environment of another pool, perhaps": {environment: "${{ matrix.environment }}", with: "service_account: '${{ vars.ACCOUNT }}', workload_identity_provider: '${{ vars.PROVIDER }}'", says: "W4"},
+		"called by a workflow that is not here":   {on: "workflow_call", says: "W1"},
+		"a server without a condition":            {issuer: "https://github.example.com/_services/token", condition: " ", says: "C1"},
+		"a subject that ids make too long":        {mapping: "assertion.sub + '" + strings.Repeat("x", 127-len("repo:octo-org/octo-repo:environment:prod-auth")) + "'", says: "M4"},
 		"another file cannot sign in": {more: map[string]string{
 			"adhoc.yml": "on: push\njobs: {deploy: {environment: prod-auth, runs-on: ubuntu-24.04, permissions: {id-token: write}, steps: [{uses: google-github-actions/auth@v3, with: {service_account: deploy-auth@acme-dash-prod.iam.gserviceaccount.com, workload_identity_provider: " + poolName + "/providers/dashboard}}]}}\n",
 		}, says: "W3"},
@@ -154,6 +162,10 @@ var ways = map[diagnosis.Verdict]map[string]way{
 		"stars alone":                            {condition: owner + " && (assertion.ref == 'refs/heads/*' || assertion.ref == 'refs/tags/*')", says: "C4b"},
 		"the other form of sub":                  {condition: owner + " && assertion.sub == 'repo:octo-org/octo-repo:environment:prod-auth'", form: diagnosis.IDs, says: "C6"},
 		"wrong members, each for its reason":     {members: []string{inPool + "2/attribute.deployer/74:prod-auth", inPool + "/attribute.deployer/*"}, says: "B1"},
+		"a star after an attribute":              {members: []string{inPool + "/attribute.deployer/*"}, says: "B4"},
+		"a role beside a member that fits none":  {members: []string{"roles/viewer " + inPool + "/*", inPool + "/attribute.deployer/74:prod-web"}, says: "B4"},
+		"nothing of that name":                   {condition: owner + " && assertion.ref == 'refs/heads/main' && assertion.repository.split('/')[3] == 'x'", says: "C4"},
+		"neither true nor false":                 {condition: owner + " && (assertion.ref == 'refs/heads/main' ? assertion.ref : assertion.sub)", says: "C4"},
 		"no environment":                         {environment: "{}", says: "W4"},
 		"an environment in other case":           {environment: "Prod-auth", says: "W4"},
 		"a caller that grants nothing": {on: "workflow_call", more: map[string]string{
@@ -188,13 +200,55 @@ func TestWaysToSetItUp(t *testing.T) {
 	}
 }
 
+// Without deployers nobody can say whom a token may be.
+func TestWithoutDeployers(t *testing.T) {
+	t.Parallel()
+	setup := valid(t)
+	setup.Token, setup.WIF.Deployers, setup.WIF.Functions, setup.Workflows = nil, nil, nil, nil
+	if report := diagnosis.Examine(setup); report.Verdict != diagnosis.Unsure || report.Findings[0].Check != "B4" {
+		t.Errorf("%s: %+v", report.Verdict, report.Findings)
+	}
+	setup.WIF.Provider.AttributeCondition = "assertion.repository_id == 74"
+	if report := diagnosis.Examine(setup); report.Verdict != diagnosis.Refused || report.Findings[0].Check != "C3" {
+		t.Errorf("%s: %+v", report.Verdict, report.Findings)
+	}
+}
+
+// A token whose environment is no deployer's is for whom it may impersonate.
+func TestATokenIsForWhomItMayBe(t *testing.T) {
+	t.Parallel()
+	setup := valid(t)
+	setup.Workflows = nil
+	setup.Token.Claims = setup.Token.Claims.In("staging")
+	web := setup.WIF.Deployers["web"]
+	web.Members[0].Member = inPool + "/attribute.repository_id/74"
+	report := diagnosis.Examine(setup)
+	if report.Verdict == diagnosis.Refused || strings.Join(report.Functions, " ") != "web" {
+		t.Errorf("%s for %s: %+v", report.Verdict, report.Functions, report.Findings)
+	}
+}
+
+// GitHub takes an environment's name in any case, and the claim is as the job has it.
+func TestAnEnvironmentInOtherCase(t *testing.T) {
+	t.Parallel()
+	for _, function := range []string{"", "auth"} {
+		setup := valid(t)
+		setup.Workflows, setup.Function = nil, function
+		setup.Token.Claims = setup.Token.Claims.In("Prod-Auth")
+		report := diagnosis.Examine(setup)
+		if f := report.Findings[0]; report.Verdict != diagnosis.Refused || f.Check != "B4" || !strings.Contains(f.Remedy, "differ in case") || !strings.Contains(f.Remedy, `"environment: prod-auth"`) {
+			t.Errorf("%s: %+v", report.Verdict, f)
+		}
+	}
+}
+
 // setup is for auth alone, so that one job is all of the workflow.
 func (w way) setup(t *testing.T) diagnosis.Setup {
 	t.Helper()
 	setup := valid(t)
 	setup.Token, setup.Form = nil, w.form
 	for name := range setup.WIF.Deployers {
-		if name != "auth" && (w.environment != "" || len(w.members) != 1) {
+		if name != "auth" && !w.all {
 			delete(setup.WIF.Deployers, name)
 			delete(setup.WIF.Functions, name)
 		}
@@ -210,7 +264,11 @@ func (w way) setup(t *testing.T) diagnosis.Setup {
 		auth := setup.WIF.Deployers["auth"]
 		auth.Members = nil
 		for _, member := range w.members {
-			auth.Members = append(auth.Members, wif.Member{Role: userRole, Member: member})
+			role, granted, ok := strings.Cut(member, " ")
+			if !ok {
+				role, granted = userRole, member
+			}
+			auth.Members = append(auth.Members, wif.Member{Role: role, Member: granted})
 		}
 		setup.WIF.Deployers["auth"] = auth
 	}
