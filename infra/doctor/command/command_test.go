@@ -494,14 +494,15 @@ func TestSignature(t *testing.T) {
 		token, jwks string
 		says        string
 	}{
-		"good":             {0, whole, jwks, "P7"},
-		"as a header":      {0, "Bearer " + whole + "\n", jwks, "ADMITTED"},
-		"changed":          {1, parts[0] + "." + encode([]byte(strings.Replace(r.read("claims.json"), "octocat", "mallory", 1))) + "." + parts[2], jwks, "was changed"},
-		"old keys":         {1, whole, strings.Replace(jwks, "k1", "k2", 1), "not in the file"},
-		"not RSA":          {1, whole, strings.Replace(jwks, encode(key.N.Bytes()), "", 1), "no RSA key"},
-		"other algorithm":  {1, encode([]byte(`{"alg":"none","kid":"k1"}`)) + "." + parts[1] + "." + parts[2], jwks, `signed by "none"`},
-		"no keys":          {1, whole, `{}`, "holds none"},
-		"claims, unsigned": {1, r.read("claims.json"), jwks, "nobody has signed"},
+		"good":              {0, whole, jwks, "P7"},
+		"as a header":       {0, "Bearer " + whole + "\n", jwks, "ADMITTED"},
+		"as it is answered": {0, `{"count":1,"value":"` + whole + `"}`, jwks, "ADMITTED"},
+		"changed":           {1, parts[0] + "." + encode([]byte(strings.Replace(r.read("claims.json"), "octocat", "mallory", 1))) + "." + parts[2], jwks, "was changed"},
+		"old keys":          {1, whole, strings.Replace(jwks, "k1", "k2", 1), "not in the file"},
+		"not RSA":           {1, whole, strings.Replace(jwks, encode(key.N.Bytes()), "", 1), "no RSA key"},
+		"other algorithm":   {1, encode([]byte(`{"alg":"none","kid":"k1"}`)) + "." + parts[1] + "." + parts[2], jwks, `signed by "none"`},
+		"no keys":           {1, whole, `{}`, "holds none"},
+		"claims, unsigned":  {1, r.read("claims.json"), jwks, "nobody has signed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

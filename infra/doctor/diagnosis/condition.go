@@ -337,8 +337,7 @@ func (e *examination) strangers() {
 // welcome is a token that the condition admits, of those that usually deploy.
 func (e *examination) welcome(o token.Origin) (token.Claims, bool) {
 	for _, runner := range []string{o.Runner, string(workflow.GitHubHosted), string(workflow.SelfHosted)} {
-		for _, name := range []string{"push-main", "dispatch", "release", "tag", "schedule"} {
-			scenario, _ := token.Find(name)
+		for _, scenario := range e.usual() {
 			o.Runner = runner
 			byName, byID := scenario.Claims(o, e.Now)
 			for _, c := range []token.Claims{byName, byID} {

@@ -352,12 +352,12 @@ func (e *examination) pretend(function string) {
 }
 
 // play settles what happens: the scenario that was asked for, or the first of the
-// usual ones that starts a workflow and is admitted; on branches and tags that the
-// workflows and the condition name.
+// usual ones that starts a workflow and is admitted, or at least starts one; on branches
+// and tags that the workflows and the condition name.
 func (e *examination) play() {
-	usual := []string{"push-main", "dispatch", "release", "tag", "schedule"}
+	usual := e.usual()
 	if e.Scenario.Name != "" {
-		usual = []string{e.Scenario.Name}
+		usual = []token.Scenario{e.Scenario}
 	}
 	function := ""
 	if len(e.targets) > 0 {
@@ -371,21 +371,49 @@ func (e *examination) play() {
 			branches = append(branches, ref)
 		}
 	}
-	for _, name := range usual {
-		scenario, _ := token.Find(name)
-		for _, branch := range branches {
-			for _, tag := range tags {
-				o := e.origin(function)
-				o.Ref, o.Tag = cmp.Or(e.Origin.Ref, branch), cmp.Or(e.Origin.Tag, tag)
-				byName, byID := scenario.Claims(o, e.Now)
-				if (e.program.enters(byName) || e.program.enters(byID)) && (len(e.signings) == 0 || slices.ContainsFunc(e.signings, func(s signing) bool { return starts(s.run.Root, byID) })) {
-					e.Scenario, e.Origin.Ref, e.Origin.Tag = scenario, o.Ref, o.Tag
-					return
+	for _, enters := range []func(token.Claims) bool{e.program.enters, func(token.Claims) bool { return true }} {
+		for _, scenario := range usual {
+			for _, branch := range branches {
+				for _, tag := range tags {
+					o := e.origin(function)
+					o.Ref, o.Tag = cmp.Or(e.Origin.Ref, branch), cmp.Or(e.Origin.Tag, tag)
+					byName, byID := scenario.Claims(o, e.Now)
+					if (enters(byName) || enters(byID)) && e.begins(byID) {
+						e.Scenario, e.Origin.Ref, e.Origin.Tag = scenario, o.Ref, o.Tag
+						return
+					}
 				}
 			}
 		}
 	}
-	e.Scenario, _ = token.Find(usual[0])
+	e.Scenario = usual[0]
+}
+
+// begins tells whether what a token tells of starts a workflow that signs in, as far as
+// there are any.
+func (e *examination) begins(c token.Claims) bool {
+	return len(e.signings) == 0 || slices.ContainsFunc(e.signings, func(s signing) bool { return starts(s.run.Root, c) })
+}
+
+// usual are the scenarios that deploy in most repositories, and the events that do in
+// this one.
+func (e *examination) usual() []token.Scenario {
+	var all []token.Scenario
+	var played []string
+	for _, name := range []string{"push-main", "dispatch", "release", "tag", "schedule"} {
+		scenario, _ := token.Find(name)
+		all = append(all, scenario)
+		c, _ := scenario.Claims(token.Origin{}, e.Now)
+		played = append(played, c.EventName)
+	}
+	for _, s := range e.signings {
+		for _, t := range s.run.Root.On {
+			if !t.Pull() && t.Event != "workflow_call" && !slices.Contains(played, t.Event) {
+				all, played = append(all, token.Event(t.Event)), append(played, t.Event)
+			}
+		}
+	}
+	return all[:min(len(all), 16)]
 }
 
 // findRefs finds branches and tags that the condition and the workflows name, and adds

@@ -111,6 +111,8 @@ var ways = map[diagnosis.Verdict]map[string]way{
 		"branches of releases":            {on: "{push: {branches: ['release/**', '!release/**-rc']}}", condition: owner + " && assertion.ref.matches('^refs/heads/release/[0-9.]+$') && assertion.event_name == 'push'"},
 		"by hand alone":                   {on: "workflow_dispatch"},
 		"by the clock":                    {on: "{schedule: [{cron: '0 4 * * *'}]}", condition: owner + " && assertion.ref == 'refs/heads/main' && assertion.event_name == 'schedule'"},
+		"by a call from outside":          {on: "{repository_dispatch: {types: [deploy]}}", condition: owner + " && assertion.ref == 'refs/heads/main' && assertion.event_name == 'repository_dispatch'"},
+		"another branch than main":        {on: "{push: {branches: [master]}}", condition: owner + " && assertion.ref_type == 'branch' && assertion.event_name == 'push'"},
 		"what is pushed touches a folder": {on: "{push: {branches: [main], paths: ['functions/**', '!**.md']}}"},
 		"all branches but some":           {on: "{push: {branches-ignore: ['dependabot/**', 'wip']}}"},
 		"both forms of sub":               {on: "{push: {branches: [main]}}", condition: owner + " && assertion.event_name == 'push' && assertion.ref == 'refs/heads/main' && (assertion.sub == 'repo:octo-org/octo-repo:environment:prod-auth' || assertion.sub == 'repo:octo-org@65/octo-repo@74:environment:prod-auth')"},

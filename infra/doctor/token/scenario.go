@@ -79,6 +79,11 @@ func Find(name string) (Scenario, bool) {
 	return Scenarios[i], true
 }
 
+// Event is the scenario of an event that none of the others plays.
+func Event(name string) Scenario {
+	return Scenario{Name: name, Doc: "the event " + name + " on main", alter: func(c *Claims, _ Origin) { c.EventName = name }}
+}
+
 func onRef(c *Claims, ref string) {
 	c.WorkflowRef = strings.Replace(c.WorkflowRef, "@"+c.Ref, "@"+ref, 1)
 	c.JobWorkflowRef = strings.Replace(c.JobWorkflowRef, "@"+c.Ref, "@"+ref, 1)

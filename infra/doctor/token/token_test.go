@@ -119,6 +119,9 @@ func TestScenarios(t *testing.T) {
 	if byName.Subject != "repo:octo-org/octo-repo:pull_request" || byName.JobWorkflowRef != "octo-org/octo-repo/.github/workflows/called.yml@refs/pull/7/merge" {
 		t.Errorf("%+v", byName)
 	}
+	if c, _ := token.Event("repository_dispatch").Claims(o, now); c.EventName != "repository_dispatch" || c.Ref != "refs/heads/main" {
+		t.Errorf("%+v", c)
+	}
 	if _, ok := token.Find("sunday"); ok {
 		t.Error("found sunday")
 	}
