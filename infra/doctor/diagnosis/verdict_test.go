@@ -2,6 +2,7 @@ package diagnosis_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -94,7 +95,7 @@ type way struct {
 	members                         []string // of auth
 	scenario                        string
 	form                            diagnosis.Form
-	issuer, audience, with          string
+	issuer, audience, with, steps   string
 	all                             bool              // functions, not auth alone
 	more                            map[string]string // other workflow files
 	says                            string
@@ -120,11 +121,13 @@ var ways = map[diagnosis.Verdict]map[string]way{
 		"another workflow signs in elsewhere": {more: map[string]string{
 			"infra.yml": "on: workflow_dispatch\njobs: {apply: {environment: infra, runs-on: ubuntu-24.04, permissions: {id-token: write}, steps: [{uses: google-github-actions/auth@v3, with: {service_account: terraform@acme-dash-prod.iam.gserviceaccount.com, workload_identity_provider: projects/123456789012/locations/global/workloadIdentityPools/infra/providers/terraform}}]}}\n",
 		}},
-		"self-hosted, and meant":              {on: "{push: {branches: [main]}}", job: "runs-on: [self-hosted, linux]", condition: owner + " && assertion.ref == 'refs/heads/main' && assertion.event_name == 'push' && assertion.runner_environment == 'self-hosted' && assertion.workflow_ref.endsWith('/.github/workflows/deploy.yml@refs/heads/main')"},
-		"names in the path of the workflow":   {condition: owner + " && assertion.workflow_ref == 'acme/dash/.github/workflows/deploy.yml@refs/heads/main'"},
-		"names in a member":                   {mapping: "assertion.repository", members: []string{"principal" + strings.TrimPrefix(inPool, "principalSet") + "/subject/acme/dash"}},
-		"names in sub, with ids":              {condition: "assertion.sub.startsWith('repo:acme@650/dash@740:') && assertion.repository_owner == 'acme' && assertion.repository_id == '740' && assertion.ref == 'refs/heads/main'", form: diagnosis.IDs, members: []string{inPool + "/attribute.deployer/740:prod-auth"}},
-		"the environment by name and address": {environment: "{name: prod-auth, url: 'https://example.com'}"},
+		"self-hosted, and meant":               {on: "{push: {branches: [main]}}", job: "runs-on: [self-hosted, linux]", condition: owner + " && assertion.ref == 'refs/heads/main' && assertion.event_name == 'push' && assertion.runner_environment == 'self-hosted' && assertion.workflow_ref.endsWith('/.github/workflows/deploy.yml@refs/heads/main')"},
+		"names in the path of the workflow":    {condition: owner + " && assertion.workflow_ref == 'acme/dash/.github/workflows/deploy.yml@refs/heads/main'"},
+		"names in a member":                    {mapping: "assertion.repository", members: []string{"principal" + strings.TrimPrefix(inPool, "principalSet") + "/subject/acme/dash"}},
+		"names in sub, with ids":               {condition: "assertion.sub.startsWith('repo:acme@650/dash@740:') && assertion.repository_owner == 'acme' && assertion.repository_id == '740' && assertion.ref == 'refs/heads/main'", form: diagnosis.IDs, members: []string{inPool + "/attribute.deployer/740:prod-auth"}},
+		"the environment by name and address":  {environment: "{name: prod-auth, url: 'https://example.com'}"},
+		"a second checkout, in its own folder": {steps: "{uses: actions/checkout@v7, with: {path: other}}"},
+		"a second checkout that keeps files":   {steps: "{uses: actions/checkout@v7, with: {clean: false}}"},
 		"called, with the caller's permissions": {on: "workflow_call", job: "runs-on: ubuntu-24.04", more: map[string]string{
 			"release.yml": "on: {push: {branches: [main]}}\njobs: {ship: {permissions: {id-token: write, contents: read}, uses: ./.github/workflows/deploy.yml}}\n",
 		}, condition: owner + " && assertion.ref == 'refs/heads/main' && assertion.event_name == 'push' && assertion.runner_environment == 'github-hosted' && assertion.workflow_ref.endsWith('/.github/workflows/release.yml@refs/heads/main')"},
@@ -164,6 +167,7 @@ var ways = map[diagnosis.Verdict]map[string]way{
 		"stars alone":                            {condition: owner + " && (assertion.ref == 'refs/heads/*' || assertion.ref == 'refs/tags/*')", says: "C4b"},
 		"the other form of sub":                  {condition: owner + " && assertion.sub == 'repo:octo-org/octo-repo:environment:prod-auth'", form: diagnosis.IDs, says: "C6"},
 		"wrong members, each for its reason":     {members: []string{inPool + "2/attribute.deployer/74:prod-auth", inPool + "/attribute.deployer/*"}, says: "B1"},
+		"a second checkout":                      {steps: "{uses: actions/checkout@v7}", says: "W2"},
 		"a star after an attribute":              {members: []string{inPool + "/attribute.deployer/*"}, says: "B4"},
 		"a role beside a member that fits none":  {members: []string{"roles/viewer " + inPool + "/*", inPool + "/attribute.deployer/74:prod-web"}, says: "B4"},
 		"nothing of that name":                   {condition: owner + " && assertion.ref == 'refs/heads/main' && assertion.repository.split('/')[3] == 'x'", says: "C4"},
@@ -213,6 +217,42 @@ func TestWithoutDeployers(t *testing.T) {
 	setup.WIF.Provider.AttributeCondition = "assertion.repository_id == 74"
 	if report := diagnosis.Examine(setup); report.Verdict != diagnosis.Refused || report.Findings[0].Check != "C3" {
 		t.Errorf("%s: %+v", report.Verdict, report.Findings)
+	}
+}
+
+// A slip is not what a part fails by, where the part has another alternative.
+func TestASlipBesideTheReason(t *testing.T) {
+	t.Parallel()
+	setup := valid(t)
+	setup.Workflows, setup.WIF.Provider.AttributeCondition = nil, owner+" && (assertion.ref_type == 'tag*' || assertion.ref_type == 'tag')"
+	report := diagnosis.Examine(setup)
+	effects := map[string]diagnosis.Effect{}
+	for _, f := range report.Findings {
+		effects[f.Check] = f.Effect
+	}
+	if report.Verdict != diagnosis.Refused || effects["C4"] != diagnosis.Refuses || effects["C4b"] != diagnosis.Doubts {
+		t.Errorf("%s: %v", report.Verdict, effects)
+	}
+}
+
+// A project's default account runs functions too, and a role on the project lets act as
+// every account: loose, and no failure.
+func TestLooseDeploymentsWork(t *testing.T) {
+	t.Parallel()
+	setup := valid(t)
+	web, deployer := setup.WIF.Functions["web"], setup.WIF.Deployers["web"]
+	web.RuntimeAccount = "123456789012-compute@developer.gserviceaccount.com"
+	deployer.ActsAs, deployer.ProjectRoles = nil, []string{"roles/run.developer", "roles/iam.serviceAccountUser", "roles/serviceusage.serviceUsageConsumer"}
+	setup.WIF.Functions["web"], setup.WIF.Deployers["web"] = web, deployer
+	for _, f := range diagnosis.Examine(setup).Findings {
+		if f.Effect == diagnosis.Breaks || f.Effect == diagnosis.Refuses {
+			t.Errorf("%+v", f)
+		}
+	}
+	deployer.ProjectRoles = deployer.ProjectRoles[:1]
+	setup.WIF.Deployers["web"] = deployer
+	if report := diagnosis.Examine(setup); !slices.ContainsFunc(report.Findings, func(f diagnosis.Finding) bool { return f.Check == "R1" && f.Effect == diagnosis.Breaks }) {
+		t.Errorf("%+v", report.Findings)
 	}
 }
 
@@ -291,8 +331,8 @@ func (w way) setup(t *testing.T) diagnosis.Setup {
 	} else if w.with != "" {
 		with += ", " + w.with
 	}
-	text := fmt.Sprintf("on: %s\njobs:\n  deploy:\n    %s\n    %s\n    environment: %s\n    strategy: {matrix: {runner: [ubuntu-24.04, self-hosted], environment: [staging, prod-auth]}}\n    steps:\n      - uses: actions/checkout@v7\n      - uses: google-github-actions/auth@v3\n        with: {%s}\n",
-		or(w.on, "{push: {branches: [main]}, workflow_dispatch: }"), or(w.job, "runs-on: ubuntu-24.04"), permissions, or(w.environment, "prod-auth"), with)
+	text := fmt.Sprintf("on: %s\njobs:\n  deploy:\n    %s\n    %s\n    environment: %s\n    strategy: {matrix: {runner: [ubuntu-24.04, self-hosted], environment: [staging, prod-auth]}}\n    steps:\n      - uses: actions/checkout@v7\n      - uses: google-github-actions/auth@v3\n        with: {%s}\n      - %s\n",
+		or(w.on, "{push: {branches: [main]}, workflow_dispatch: }"), or(w.job, "runs-on: ubuntu-24.04"), permissions, or(w.environment, "prod-auth"), with, or(w.steps, "run: gcloud"))
 	texts := map[string]string{"deploy.yml": text}
 	if w.on == "-" {
 		texts = nil

@@ -172,9 +172,10 @@ func (e *examination) order(run workflow.Run, signIn int) {
 	if run.Job.Steps[signIn].Input("create_credentials_file") == "false" {
 		return
 	}
+	before := slices.ContainsFunc(run.Job.Steps[:signIn], func(s workflow.Step) bool { return s.Is("actions/checkout") })
 	for i, step := range run.Job.Steps[signIn+1:] {
-		if !step.Is("actions/checkout") {
-			continue
+		if !step.Is("actions/checkout") || step.Input("path") != "" || before && step.Input("clean") == "false" {
+			continue // or it leaves the workspace's own files alone
 		}
 		at := signIn + 1 + i
 		e.find(Finding{
