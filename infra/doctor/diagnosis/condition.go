@@ -9,7 +9,6 @@ import (
 
 	"github.com/devops-dashboard/dashboard/infra/doctor/expression"
 	"github.com/devops-dashboard/dashboard/infra/doctor/token"
-	"github.com/devops-dashboard/dashboard/infra/doctor/workflow"
 )
 
 const conditionField = "provider.attribute_condition"
@@ -300,7 +299,6 @@ func (e *examination) strangers() {
 		o.Environment = e.environments()[0]
 	}
 	good, ok := e.welcome(o)
-	o.Runner = good.RunnerEnvironment
 	probes := []struct{ scenario, problem, remedy string }{
 		{"taken-name", fmt.Sprintf("The condition trusts the name %q. Once that is renamed or deleted, whoever takes it gets your cloud.", good.Repository), fmt.Sprintf("Add: assertion.repository_id == '%s' && assertion.repository_owner_id == '%s'", o.RepositoryID, o.OwnerID)},
 		{"other-repository", "The condition admits every repository of the owner.", fmt.Sprintf("Add: assertion.repository_id == '%s'", o.RepositoryID)},
@@ -336,14 +334,11 @@ func (e *examination) strangers() {
 
 // welcome is a token that the condition admits, of those that usually deploy.
 func (e *examination) welcome(o token.Origin) (token.Claims, bool) {
-	for _, runner := range []string{o.Runner, string(workflow.GitHubHosted), string(workflow.SelfHosted)} {
-		for _, scenario := range e.usual() {
-			o.Runner = runner
-			byName, byID := scenario.Claims(o, e.Now)
-			for _, c := range []token.Claims{byName, byID} {
-				if e.program.admits(c) {
-					return c, true
-				}
+	for _, scenario := range e.usual() {
+		byName, byID := scenario.Claims(o, e.Now)
+		for _, c := range []token.Claims{byName, byID} {
+			if e.program.admits(c) {
+				return c, true
 			}
 		}
 	}

@@ -121,11 +121,17 @@ var ways = map[diagnosis.Verdict]map[string]way{
 		"another workflow signs in elsewhere": {more: map[string]string{
 			"infra.yml": "on: workflow_dispatch\njobs: {apply: {environment: infra, runs-on: ubuntu-24.04, permissions: {id-token: write}, steps: [{uses: google-github-actions/auth@v3, with: {service_account: terraform@acme-dash-prod.iam.gserviceaccount.com, workload_identity_provider: projects/123456789012/locations/global/workloadIdentityPools/infra/providers/terraform}}]}}\n",
 		}},
-		"self-hosted, and meant":               {on: "{push: {branches: [main]}}", job: "runs-on: [self-hosted, linux]", condition: owner + " && assertion.ref == 'refs/heads/main' && assertion.event_name == 'push' && assertion.runner_environment == 'self-hosted' && assertion.workflow_ref.endsWith('/.github/workflows/deploy.yml@refs/heads/main')"},
-		"names in the path of the workflow":    {condition: owner + " && assertion.workflow_ref == 'acme/dash/.github/workflows/deploy.yml@refs/heads/main'"},
-		"names in a member":                    {mapping: "assertion.repository", members: []string{"principal" + strings.TrimPrefix(inPool, "principalSet") + "/subject/acme/dash"}},
-		"names in sub, with ids":               {condition: "assertion.sub.startsWith('repo:acme@650/dash@740:') && assertion.repository_owner == 'acme' && assertion.repository_id == '740' && assertion.ref == 'refs/heads/main'", form: diagnosis.IDs, members: []string{inPool + "/attribute.deployer/740:prod-auth"}},
-		"the environment by name and address":  {environment: "{name: prod-auth, url: 'https://example.com'}"},
+		"self-hosted, and meant":                {on: "{push: {branches: [main]}}", job: "runs-on: [self-hosted, linux]", condition: owner + " && assertion.ref == 'refs/heads/main' && assertion.event_name == 'push' && assertion.runner_environment == 'self-hosted' && assertion.workflow_ref.endsWith('/.github/workflows/deploy.yml@refs/heads/main')"},
+		"names in the path of the workflow":     {condition: owner + " && assertion.workflow_ref == 'acme/dash/.github/workflows/deploy.yml@refs/heads/main'"},
+		"names in a member":                     {mapping: "assertion.repository", members: []string{"principal" + strings.TrimPrefix(inPool, "principalSet") + "/subject/acme/dash"}},
+		"names in sub, with ids":                {condition: "assertion.sub.startsWith('repo:acme@650/dash@740:') && assertion.repository_owner == 'acme' && assertion.repository_id == '740' && assertion.ref == 'refs/heads/main'", form: diagnosis.IDs, members: []string{inPool + "/attribute.deployer/740:prod-auth"}},
+		"the environment by name and address":   {environment: "{name: prod-auth, url: 'https://example.com'}"},
+		"a job that keeps other events out":     {on: "{push: {branches: [main]}, pull_request: }", job: "runs-on: ubuntu-24.04\n    if: github.event_name == 'push'"},
+		"no environment, and none is asked for": {environment: "{}", members: []string{inPool + "/attribute.repository_id/74"}},
+		"self-hosted, as far as is known":       {on: "-", condition: owner + " && assertion.ref == 'refs/heads/main' && assertion.runner_environment == 'self-hosted'"},
+		"another workflow, and its account is a variable": {more: map[string]string{
+			"infra.yml": "on: push\njobs: {apply: {runs-on: ubuntu-24.04, permissions: {id-token: write}, steps: [{uses: google-github-actions/auth@v3, with: {service_account: '${{ vars.ACCOUNT }}', workload_identity_provider: projects/210987654321/locations/global/workloadIdentityPools/infra/providers/terraform}}]}}\n",
+		}},
 		"a second checkout, in its own folder": {steps: "{uses: actions/checkout@v7, with: {path: other}}"},
 		"a second checkout that keeps files":   {steps: "{uses: actions/checkout@v7, with: {clean: false}}"},
 		"called, with the caller's permissions": {on: "workflow_call", job: "runs-on: ubuntu-24.04", more: map[string]string{
@@ -139,6 +145,8 @@ var ways = map[diagnosis.Verdict]map[string]way{
 		"one form of sub, and which is not said":  {condition: owner + " && assertion.sub.startsWith('repo:octo-org/octo-repo:')", says: "C6"},
 		"one condition for all, no environment":   {members: []string{inPool + "/attribute.repository_id/74"}, all: true, says: "B4"},
 		"a runner of some group":                  {job: "runs-on: {group: deployers}", says: "W6"},
+		"one form of sub beside a stale member":   {on: "{push: {branches: [main]}}", mapping: "assertion.sub", members: []string{inPool + "2/*", strings.Replace(inPool, "principalSet", "principal", 1) + "/subject/repo:octo-org/octo-repo:environment:prod-auth"}, says: "C6"},
+		"by hand, from any branch":                {on: "workflow_dispatch", condition: owner + " && assertion.event_name == 'workflow_dispatch'", says: "C5"},
 		"a customised sub":                        {on: "{push: {branches: [main]}}", condition: owner + " && assertion.sub == 'repository_owner:octo-org:environment:prod-auth' && assertion.ref == 'refs/heads/main'", says: "C4"},
 		"a customised subject":                    {mapping: "assertion.sub", members: []string{strings.Replace(inPool, "principalSet", "principal", 1) + "/subject/repo:octo-org/octo-repo:environment:prod-auth:job_workflow_ref:x"}, says: "B4"},
 		"the issuer of a server":                  {issuer: "https://github.example.com/_services/token", says: "P5"},
@@ -167,13 +175,14 @@ var ways = map[diagnosis.Verdict]map[string]way{
 		"stars alone":                            {condition: owner + " && (assertion.ref == 'refs/heads/*' || assertion.ref == 'refs/tags/*')", says: "C4b"},
 		"the other form of sub":                  {condition: owner + " && assertion.sub == 'repo:octo-org/octo-repo:environment:prod-auth'", form: diagnosis.IDs, says: "C6"},
 		"wrong members, each for its reason":     {members: []string{inPool + "2/attribute.deployer/74:prod-auth", inPool + "/attribute.deployer/*"}, says: "B1"},
-		"a second checkout":                      {steps: "{uses: actions/checkout@v7}", says: "W2"},
-		"a star after an attribute":              {members: []string{inPool + "/attribute.deployer/*"}, says: "B4"},
-		"a role beside a member that fits none":  {members: []string{"roles/viewer " + inPool + "/*", inPool + "/attribute.deployer/74:prod-web"}, says: "B4"},
-		"nothing of that name":                   {condition: owner + " && assertion.ref == 'refs/heads/main' && assertion.repository.split('/')[3] == 'x'", says: "C4"},
-		"neither true nor false":                 {condition: owner + " && (assertion.ref == 'refs/heads/main' ? assertion.ref : assertion.sub)", says: "C4"},
-		"no environment":                         {environment: "{}", says: "W4"},
-		"an environment in other case":           {environment: "Prod-auth", says: "W4"},
+		"a workflow of another repository, while this one has the job": {condition: owner + " && assertion.ref == 'refs/heads/main' && assertion.job_workflow_ref.startsWith('acme/shared/.github/workflows/deploy.yml@')", says: "C4"},
+		"a second checkout":                     {steps: "{uses: actions/checkout@v7}", says: "W2"},
+		"a star after an attribute":             {members: []string{inPool + "/attribute.deployer/*"}, says: "B4"},
+		"a role beside a member that fits none": {members: []string{"roles/viewer " + inPool + "/*", inPool + "/attribute.deployer/74:prod-web"}, says: "B4"},
+		"nothing of that name":                  {condition: owner + " && assertion.ref == 'refs/heads/main' && assertion.repository.split('/')[3] == 'x'", says: "C4"},
+		"neither true nor false":                {condition: owner + " && (assertion.ref == 'refs/heads/main' ? assertion.ref : assertion.sub)", says: "C4"},
+		"no environment":                        {environment: "{}", says: "W4"},
+		"an environment in other case":          {environment: "Prod-auth", says: "W4"},
 		"a caller that grants nothing": {on: "workflow_call", more: map[string]string{
 			"release.yml": "on: {push: {branches: [main]}}\njobs: {ship: {permissions: {contents: read}, uses: ./.github/workflows/deploy.yml}}\n",
 		}, condition: owner + " && assertion.ref == 'refs/heads/main'", says: "W1"},
@@ -220,6 +229,29 @@ func TestWithoutDeployers(t *testing.T) {
 	}
 }
 
+// What a scenario cannot know, a token says.
+func TestATokenLeavesNoDoubt(t *testing.T) {
+	t.Parallel()
+	for check, change := range map[string]func(*diagnosis.Setup){
+		"P4": func(s *diagnosis.Setup) { s.WIF.Provider.AllowedAudiences = []string{"https://dash.example.com"} },
+		"P5": func(s *diagnosis.Setup) { s.WIF.Provider.Issuer = "https://github.example.com/_services/token" },
+		"C4": func(s *diagnosis.Setup) {
+			s.WIF.Provider.AttributeCondition = owner + " && assertion.sub == 'repository_owner:octo-org:environment:prod-auth'"
+		},
+		"B4": func(s *diagnosis.Setup) {
+			s.WIF.Provider.AttributeMapping["google.subject"] = "assertion.sub"
+			s.WIF.Deployers["auth"].Members[0].Member = strings.Replace(inPool, "principalSet", "principal", 1) + "/subject/repository_owner:octo-org"
+		},
+	} {
+		setup := valid(t)
+		setup.Workflows = nil
+		change(&setup)
+		if report := diagnosis.Examine(setup); report.Verdict != diagnosis.Refused || report.Findings[0].Check != check {
+			t.Errorf("%s: %s: %+v", check, report.Verdict, report.Findings)
+		}
+	}
+}
+
 // A slip is not what a part fails by, where the part has another alternative.
 func TestASlipBesideTheReason(t *testing.T) {
 	t.Parallel()
@@ -249,7 +281,12 @@ func TestLooseDeploymentsWork(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	deployer.ProjectRoles = deployer.ProjectRoles[:1]
+	deployer.ActsAs, deployer.ProjectRoles = []string{web.RuntimeAccount, "build@acme-dash-prod.iam.gserviceaccount.com"}, []string{"roles/run.developer", "roles/serviceusage.serviceUsageConsumer"}
+	setup.WIF.Deployers["web"] = deployer
+	if report := diagnosis.Examine(setup); report.Verdict != diagnosis.Unsure {
+		t.Errorf("%s: %+v", report.Verdict, report.Findings)
+	}
+	deployer.ActsAs, deployer.ProjectRoles = nil, deployer.ProjectRoles[:1]
 	setup.WIF.Deployers["web"] = deployer
 	if report := diagnosis.Examine(setup); !slices.ContainsFunc(report.Findings, func(f diagnosis.Finding) bool { return f.Check == "R1" && f.Effect == diagnosis.Breaks }) {
 		t.Errorf("%+v", report.Findings)
