@@ -349,7 +349,7 @@ func TestDeployersAreOneEach(t *testing.T) {
 	}
 }
 
-// TestTheDoctorAdmitsTheDeployment has the doctor read deploy.yml beside what
+// TestTheDoctorAdmitsTheDeployment has the doctor read the workflows beside what
 // Terraform would print for the functions that there are.
 func TestTheDoctorAdmitsTheDeployment(t *testing.T) {
 	t.Parallel()
@@ -389,10 +389,10 @@ func TestTheDoctorAdmitsTheDeployment(t *testing.T) {
 	}
 	var out, errs bytes.Buffer
 	code := command.Run([]string{
-		"-config", "-", "-workflows", "../.github/workflows/deploy.yml", "-root", "..",
+		"-config", "-", "-workflows", "../.github/workflows", "-root", "..",
 		"-var", "vars.PROJECT_ID=" + wif["project_id"].(string), "-var", "vars.WIF_PROVIDER=" + wif["provider"].(map[string]any)["name"].(string),
 	}, bytes.NewReader(config), &out, &errs)
-	if code != 0 || !strings.HasPrefix(out.String(), "ADMITTED") || !strings.Contains(out.String(), fmt.Sprintf("each of the %d environments may impersonate its own deployer, and no other", len(functions.All)+1)) {
+	if code != 0 || !strings.HasPrefix(out.String(), "ADMITTED\n") || !strings.Contains(out.String(), `infra.yml: job "apply" signs in elsewhere`) || !strings.Contains(out.String(), fmt.Sprintf("each of the %d environments may impersonate its own deployer, and no other", len(functions.All)+1)) {
 		t.Errorf("exit code %d: %s%s", code, out.String(), errs.String())
 	}
 }
