@@ -19,10 +19,11 @@ var apis = []string{
 // itself any other: who may start it decides, which is the environment infra.
 var roles = []string{
 	"roles/artifactregistry.admin", "roles/cloudscheduler.admin", "roles/cloudsql.admin", "roles/compute.loadBalancerAdmin", "roles/compute.securityAdmin",
-	"roles/iam.serviceAccountAdmin", "roles/iam.serviceAccountUser", "roles/iam.workloadIdentityPoolAdmin",
+	"roles/iam.roleAdmin", "roles/iam.serviceAccountAdmin", "roles/iam.serviceAccountUser", "roles/iam.workloadIdentityPoolAdmin",
 	"roles/logging.configWriter", // an alert on a log line takes logging.notificationRules.create
 	"roles/monitoring.admin",
 	"roles/resourcemanager.projectIamAdmin", "roles/run.admin", "roles/secretmanager.admin", "roles/serviceusage.serviceUsageAdmin",
+	"roles/storage.admin", // the bucket that sources are uploaded to
 }
 
 // cloud makes what Terraform stands on and therefore cannot make.
@@ -46,6 +47,9 @@ func cloud(sh shell, o options) error {
 		return err
 	}
 	if err := account(sh, o); err != nil {
+		return err
+	}
+	if err := budget(sh, o); err != nil {
 		return err
 	}
 	if err := identity(sh, o, number, owner, repository); err != nil {
@@ -82,13 +86,20 @@ func project(sh shell, o options) (number string, err error) {
 func bucket(o options) string { return "gs://" + o.project + "-terraform" }
 
 // state makes the bucket of Terraform's state, which knows a few secrets: nobody
-// can make it public, and what is overwritten can be brought back.
+// can make it public, and what is overwritten can be brought back. Everybody can work
+// out its name: one that is not among the project's own is not taken for ours.
 func state(sh shell, o options) error {
-	err := sh.ensure("the bucket "+bucket(o),
-		[]string{"gcloud", "storage", "buckets", "describe", bucket(o), "--project=" + o.project},
-		[]string{"gcloud", "storage", "buckets", "create", bucket(o), "--project=" + o.project, "--location=" + o.region, "--uniform-bucket-level-access", "--public-access-prevention"})
-	if err != nil {
+	name := strings.TrimPrefix(bucket(o), "gs://")
+	has, err := sh.ask("gcloud", "storage", "buckets", "list", "--project="+o.project, "--filter=name="+name, "--format=value(name)")
+	switch {
+	case err != nil && !(sh.dry && absent(err)):
 		return err
+	case has == name:
+		sh.say("the bucket %s is there", bucket(o))
+	default:
+		if err := sh.do("", "gcloud", "storage", "buckets", "create", bucket(o), "--project="+o.project, "--location="+o.region, "--uniform-bucket-level-access", "--public-access-prevention"); err != nil {
+			return err
+		}
 	}
 	return sh.do("", "gcloud", "storage", "buckets", "update", bucket(o), "--versioning")
 }
@@ -103,8 +114,16 @@ func account(sh shell, o options) error {
 	if err != nil {
 		return err
 	}
+	if err := give(sh, o, []string{"projects"}, o.project, roles, "--condition=None"); err != nil {
+		return err
+	}
+	return sh.do("", "gcloud", "storage", "buckets", "add-iam-policy-binding", bucket(o), "--member=serviceAccount:"+email(o), "--role=roles/storage.objectUser")
+}
+
+// give gives that account the roles which it does not have on a thing of a kind.
+func give(sh shell, o options, kind []string, name string, roles []string, flags ...string) error {
 	member := "serviceAccount:" + email(o)
-	has, err := sh.ask("gcloud", "projects", "get-iam-policy", o.project, "--flatten=bindings[].members", "--filter=bindings.members="+member, "--format=value(bindings.role)")
+	has, err := sh.ask("gcloud", slices.Concat(kind, []string{"get-iam-policy", name, "--flatten=bindings[].members", "--filter=bindings.members=" + member, "--format=value(bindings.role)"})...)
 	if err != nil && !(sh.dry && absent(err)) {
 		return err
 	}
@@ -112,11 +131,23 @@ func account(sh shell, o options) error {
 		if slices.Contains(strings.Fields(has), role) {
 			continue
 		}
-		if err := sh.do("", "gcloud", "projects", "add-iam-policy-binding", o.project, "--member="+member, "--role="+role, "--condition=None"); err != nil {
+		if err := sh.do("", "gcloud", slices.Concat(kind, []string{"add-iam-policy-binding", name, "--member=" + member, "--role=" + role}, flags)...); err != nil {
 			return err
 		}
 	}
-	return sh.do("", "gcloud", "storage", "buckets", "add-iam-policy-binding", bucket(o), "--member="+member, "--role=roles/storage.objectUser")
+	return nil
+}
+
+// budget lets that account keep a budget, which belongs to who pays and not to the
+// project: applied by a person, a budget takes that person's rights.
+func budget(sh shell, o options) error {
+	if o.budget == "" {
+		return nil
+	}
+	if err := give(sh, o, []string{"billing", "accounts"}, o.budget, []string{"roles/billing.costsManager"}); err != nil {
+		return fmt.Errorf("%w\nA billing account's administrator can give that; or apply without the variable budget", err)
+	}
+	return nil
 }
 
 // The pool is not that of the deployments, which Terraform makes: it cannot make

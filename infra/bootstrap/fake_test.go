@@ -116,12 +116,18 @@ func (f fake) answer(now call, before []call) (string, bool) {
 		return "123456789012", made("projects create") || !exists(f.dir, "no-project")
 	case strings.Contains(line, "get-iam-policy"):
 		var roles []string
+		kind, rest, _ := strings.Cut(line, " get-iam-policy ")
+		name, _, _ := strings.Cut(rest, " ")
 		for _, c := range before {
-			if strings.HasPrefix(c.line(), "gcloud projects add-iam-policy-binding") {
-				roles = append(roles, strings.TrimPrefix(c.Args[5], "--role="))
+			if strings.HasPrefix(c.line(), kind+" add-iam-policy-binding "+name+" ") {
+				_, role, _ := strings.Cut(c.line(), "--role=")
+				role, _, _ = strings.Cut(role, " ")
+				roles = append(roles, role)
 			}
 		}
 		return strings.Join(roles, "\n"), true
+	case strings.HasPrefix(line, "gcloud storage buckets list"):
+		return map[bool]string{true: "acme-dash-terraform"}[made("storage buckets create gs://acme-dash-terraform")], made("projects create") || !exists(f.dir, "no-project")
 	case strings.Contains(line, "describe"):
 		i := slices.Index(now.Args, "describe")
 		name, _, _ := strings.Cut(now.Args[i+1], "@")
