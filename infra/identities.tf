@@ -43,9 +43,10 @@ locals {
   # here makes or deletes a service, changes who may call one, or reads a bucket of
   # somebody else. Uploading does not overwrite, for that would take deleting.
   deployer_permissions = {
-    # Builds, operations and the list of buckets (gcloud asks whether the bucket is
-    # ours before it uploads) belong to no smaller thing than the project.
-    project = ["cloudbuild.builds.create", "cloudbuild.builds.get", "cloudbuild.operations.get", "run.operations.get", "storage.buckets.list"]
+    # What belongs to no smaller thing than the project: builds, operations, the list of
+    # buckets (gcloud asks whether the bucket is ours before it uploads), and the counts
+    # of requests, by which a release is judged.
+    project = ["cloudbuild.builds.create", "cloudbuild.builds.get", "cloudbuild.operations.get", "monitoring.timeSeries.list", "run.operations.get", "storage.buckets.list"]
     service = ["run.revisions.get", "run.revisions.list", "run.services.get", "run.services.update"]
     job     = ["run.executions.get", "run.jobs.get", "run.jobs.run", "run.jobs.update"]
     sources = ["storage.buckets.get", "storage.objects.create", "storage.objects.get"]

@@ -124,7 +124,7 @@ run "grants" {
   # shell, runs a job with other settings, or changes who may do something.
   assert {
     condition = { for place, r in google_project_iam_custom_role.deployer : place => "${r.role_id}: ${join(" ", sort(r.permissions))}" } == {
-      project = "dashboardDeployer_project: cloudbuild.builds.create cloudbuild.builds.get cloudbuild.operations.get run.operations.get storage.buckets.list"
+      project = "dashboardDeployer_project: cloudbuild.builds.create cloudbuild.builds.get cloudbuild.operations.get monitoring.timeSeries.list run.operations.get storage.buckets.list"
       service = "dashboardDeployer_service: run.revisions.get run.revisions.list run.services.get run.services.update"
       job     = "dashboardDeployer_job: run.executions.get run.jobs.get run.jobs.run run.jobs.update"
       sources = "dashboardDeployer_sources: storage.buckets.get storage.objects.create storage.objects.get"
