@@ -114,15 +114,15 @@ func account(sh shell, o options) error {
 	if err != nil {
 		return err
 	}
-	if err := give(sh, o, []string{"projects"}, o.project, roles, "--condition=None"); err != nil {
+	if err := give(sh, email(o), []string{"projects"}, o.project, roles, "--condition=None"); err != nil {
 		return err
 	}
 	return sh.do("", "gcloud", "storage", "buckets", "add-iam-policy-binding", bucket(o), "--member=serviceAccount:"+email(o), "--role=roles/storage.objectUser")
 }
 
-// give gives that account the roles which it does not have on a thing of a kind.
-func give(sh shell, o options, kind []string, name string, roles []string, flags ...string) error {
-	member := "serviceAccount:" + email(o)
+// give gives an account the roles which it does not have on a thing of a kind.
+func give(sh shell, email string, kind []string, name string, roles []string, flags ...string) error {
+	member := "serviceAccount:" + email
 	has, err := sh.ask("gcloud", slices.Concat(kind, []string{"get-iam-policy", name, "--flatten=bindings[].members", "--filter=bindings.members=" + member, "--format=value(bindings.role)"})...)
 	if err != nil && !(sh.dry && absent(err)) {
 		return err
@@ -138,13 +138,13 @@ func give(sh shell, o options, kind []string, name string, roles []string, flags
 	return nil
 }
 
-// budget lets that account keep a budget, which belongs to who pays and not to the
-// project: applied by a person, a budget takes that person's rights.
+// budget lets the account that applies infra keep a budget, which belongs to who pays
+// and not to the project: applied by a person, it takes that person's rights.
 func budget(sh shell, o options) error {
 	if o.budget == "" {
 		return nil
 	}
-	if err := give(sh, o, []string{"billing", "accounts"}, o.budget, []string{"roles/billing.costsManager"}); err != nil {
+	if err := give(sh, email(o), []string{"billing", "accounts"}, o.budget, []string{"roles/billing.costsManager"}); err != nil {
 		return fmt.Errorf("%w\nA billing account's administrator can give that; or apply without the variable budget", err)
 	}
 	return nil

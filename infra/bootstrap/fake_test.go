@@ -119,10 +119,10 @@ func (f fake) answer(now call, before []call) (string, bool) {
 		kind, rest, _ := strings.Cut(line, " get-iam-policy ")
 		name, _, _ := strings.Cut(rest, " ")
 		for _, c := range before {
-			if strings.HasPrefix(c.line(), kind+" add-iam-policy-binding "+name+" ") {
-				_, role, _ := strings.Cut(c.line(), "--role=")
-				role, _, _ = strings.Cut(role, " ")
-				roles = append(roles, role)
+			given, member, _ := strings.Cut(c.line(), " --member=")
+			member, role, _ := strings.Cut(member, " --role=")
+			if given == kind+" add-iam-policy-binding "+name && strings.Contains(line, "--filter=bindings.members="+member+" ") {
+				roles = append(roles, strings.Fields(role)[0])
 			}
 		}
 		return strings.Join(roles, "\n"), true
