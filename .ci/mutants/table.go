@@ -235,6 +235,8 @@ var doctorMutants = []mutant{
 	one("infra/doctor/diagnosis/provider.go", "a token that expired is good", "case e.Now.After(at(c.ExpiresAt).Add(skew)):", "case e.Now.After(at(c.ExpiresAt).Add(60 * skew)):", answers),
 	one("infra/doctor/diagnosis/agreement.go", "a tie has a winner", "if 2*count[value] <= len(all) && len(others) > 0 {", "if 2*count[value] < 0 {", doctor),
 	one("infra/doctor/diagnosis/deployment.go", "a deployer acts as others", "case owner == name && email != d.Email, shared:", "case owner != \"\", shared:", answers),
+	one("infra/doctor/diagnosis/deployment.go", "another project's role will do", "role == own:", "strings.HasPrefix(role, \"projects/\"):", answers),
+	one("infra/doctor/diagnosis/deployment.go", "deploying takes no role of its own", "slices.Contains(d.ProjectRoles, own) {", "true {", doctor),
 	one("infra/doctor/diagnosis/diagnosis.go", "another function's fault refuses this one's token", "case f.Elsewhere, f.Effect == Endangers", "case f.Effect == Endangers", answers),
 	one("infra/doctor/diagnosis/condition.go", "a slip refuses in a part that is true", "Check: s.check, Effect: Doubts", "Check: s.check, Effect: Refuses", doctor),
 	one("infra/doctor/diagnosis/condition.go", "a slip explains what another alternative fails by", "if check == \"\" {\n\t\t\treturn nil", "if check == \"\" {\n\t\t\tcontinue", doctor),
@@ -284,6 +286,9 @@ var operatingMutants = []mutant{
 	one("functions/rollup/rebuild/rebuild.go", "rollups of no facts stay", "\n	UNION SELECT 'deployments', environment_id, day FROM rollup_samples", "", rebuilds),
 	one("infra/bootstrap/github.go", "reviewers are taken away", "case err != nil && !absent(err):", "case err == nil || !absent(err):", bootstrap),
 	one("infra/bootstrap/shell.go", "a dry run does it", "	if sh.dry {", "	if false {", bootstrap),
+	one("infra/bootstrap/cloud.go", "a bucket of somebody else is ours", "	case has == name:", "	case has == \"\":", bootstrap),
+	one("infra/bootstrap/cloud.go", "a budget may be applied by a person alone", `[]string{"roles/billing.costsManager"}`, "nil", bootstrap),
+	one("infra/bootstrap/cloud.go", "what is given is given again", "slices.Contains(strings.Fields(has), role)", "slices.Contains(strings.Fields(has), \"\")", bootstrap),
 	one("infra/bootstrap/cloud.go", "any branch applies", `"assertion.ref == 'refs/heads/main'",`, "", bootstrap),
 	one("infra/bootstrap/cloud.go", "whoever pushes is planned", `"assertion.event_name == 'pull_request'", `, "", bootstrap),
 }

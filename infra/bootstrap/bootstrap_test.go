@@ -84,6 +84,8 @@ func TestTheCloudIsMadeReadyOnce(t *testing.T) {
 		"storage buckets update gs://acme-dash-terraform --versioning",
 		"iam service-accounts create terraform",
 		"--member=serviceAccount:terraform@acme-dash.iam.gserviceaccount.com --role=roles/run.admin --condition=None",
+		"--role=roles/iam.roleAdmin --condition=None",
+		"--role=roles/storage.admin --condition=None",
 		"providers create-oidc github",
 		"--workload-identity-pool=terraform --issuer-uri=https://token.actions.githubusercontent.com --attribute-mapping=google.subject='gh:' + assertion.repository_id + ':infra',attribute.repository_id=assertion.repository_id" +
 			" --attribute-condition=assertion.repository_owner_id == '65' && assertion.repository_id == '74' && assertion.runner_environment == 'github-hosted' && has(assertion.environment) && assertion.environment == 'infra' && " +
@@ -152,6 +154,24 @@ func TestAProjectIsMadeWhereSomebodyPays(t *testing.T) {
 	}
 	if log := d.log(); log[0] != "gcloud projects create acme-dash" || log[1] != "gcloud billing projects link acme-dash --billing-account=012345-6789AB-CDEF01" {
 		t.Errorf("first was done %q", log[:2])
+	}
+}
+
+func TestWhoAppliesMayKeepABudget(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	if code, said := d.run(cloudArgs...); code != 0 || strings.Contains(strings.Join(d.log(), "\n"), "billing") {
+		t.Fatalf("without a budget: exit code %d: %s", code, said)
+	}
+	const account = "012345-6789AB-CDEF01"
+	give := "gcloud billing accounts add-iam-policy-binding " + account + " --member=serviceAccount:terraform@acme-dash.iam.gserviceaccount.com --role=roles/billing.costsManager"
+	for range 2 {
+		if code, said := d.run(append(cloudArgs, "-budget", account)...); code != 0 {
+			t.Fatalf("exit code %d: %s", code, said)
+		}
+		if given := slices.DeleteFunc(d.log(), func(line string) bool { return line != give }); len(given) != 1 {
+			t.Errorf("%s: done %d times", give, len(given))
+		}
 	}
 }
 
@@ -266,9 +286,10 @@ func TestProgramsThatMisbehave(t *testing.T) {
 		"a repository without numbers":  {cloudArgs, "gh api\nsays null", "tells no numbers of acme/dash"},
 		"services":                      {cloudArgs, "gcloud services enable\n" + denied, denied},
 		"a bucket somebody else has":    {cloudArgs, "gcloud storage buckets create\nHTTPError 409", "HTTPError 409"},
-		"a bucket we may not see":       {cloudArgs, "gcloud storage buckets describe\n" + denied, denied},
+		"buckets we may not see":        {cloudArgs, "gcloud storage buckets list\n" + denied, denied},
 		"an account":                    {cloudArgs, "gcloud iam service-accounts create\n" + denied, denied},
 		"a policy":                      {cloudArgs, "gcloud projects get-iam-policy\n" + denied, denied},
+		"a billing account of others":   {append(slices.Clip(cloudArgs), "-budget", "012345-6789AB-CDEF01"), "gcloud billing accounts\n" + denied, "A billing account's administrator can give that"},
 		"a grant":                       {cloudArgs, "gcloud projects add-iam-policy-binding\nUnknown service account", "Unknown service account"},
 		"a pool":                        {cloudArgs, "gcloud iam workload-identity-pools create\n" + denied, denied},
 		"a provider we may not see":     {cloudArgs, "gcloud iam workload-identity-pools providers describe\n" + denied, denied},
@@ -328,6 +349,8 @@ func TestCommandSaysWhatIsWrong(t *testing.T) {
 		`-region is "Europe" and must be a reg`: {"cloud", "-project", "acme-dash", "-repository", "acme/dash", "-region", "Europe"},
 		`-repository is "dash" and must be OWN`: {"github", "-repository", "dash"},
 		`-billing is "mine" and must be a bill`: {"cloud", "-project", "acme-dash", "-repository", "acme/dash", "-billing", "mine"},
+		`-budget is "50" and must be a billing`: {"cloud", "-project", "acme-dash", "-repository", "acme/dash", "-budget", "50"},
+		"not defined: -budget":                  {"github", "-budget", "012345-6789AB-CDEF01"},
 	} {
 		if code, said := d.run(args...); code != 2 || !strings.Contains(said, want) {
 			t.Errorf("%q: exit code %d, %s", args, code, said)

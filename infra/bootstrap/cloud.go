@@ -46,10 +46,11 @@ var planning = door{
 
 var applyingRoles = []string{
 	"roles/artifactregistry.admin", "roles/cloudscheduler.admin", "roles/cloudsql.admin", "roles/compute.loadBalancerAdmin", "roles/compute.securityAdmin",
-	"roles/iam.serviceAccountAdmin", "roles/iam.serviceAccountUser", "roles/iam.workloadIdentityPoolAdmin",
+	"roles/iam.roleAdmin", "roles/iam.serviceAccountAdmin", "roles/iam.serviceAccountUser", "roles/iam.workloadIdentityPoolAdmin",
 	"roles/logging.configWriter", // an alert on a log line takes logging.notificationRules.create
 	"roles/monitoring.admin",
 	"roles/resourcemanager.projectIamAdmin", "roles/run.admin", "roles/secretmanager.admin", "roles/serviceusage.serviceUsageAdmin",
+	"roles/storage.admin", // the bucket that sources are uploaded to
 }
 
 // cloud makes what Terraform stands on and therefore cannot make.
@@ -76,6 +77,9 @@ func cloud(sh shell, o options) error {
 		if err := d.open(sh, o, number, owner, repository); err != nil {
 			return err
 		}
+	}
+	if err := budget(sh, o); err != nil {
+		return err
 	}
 	return variables(sh, o, number, owner, repository)
 }
@@ -108,13 +112,20 @@ func project(sh shell, o options) (number string, err error) {
 func bucket(o options) string { return "gs://" + o.project + "-terraform" }
 
 // state makes the bucket of Terraform's state, which knows a few secrets: nobody
-// can make it public, and what is overwritten can be brought back.
+// can make it public, and what is overwritten can be brought back. Everybody can work
+// out its name: one that is not among the project's own is not taken for ours.
 func state(sh shell, o options) error {
-	err := sh.ensure("the bucket "+bucket(o),
-		[]string{"gcloud", "storage", "buckets", "describe", bucket(o), "--project=" + o.project},
-		[]string{"gcloud", "storage", "buckets", "create", bucket(o), "--project=" + o.project, "--location=" + o.region, "--uniform-bucket-level-access", "--public-access-prevention"})
-	if err != nil {
+	name := strings.TrimPrefix(bucket(o), "gs://")
+	has, err := sh.ask("gcloud", "storage", "buckets", "list", "--project="+o.project, "--filter=name="+name, "--format=value(name)")
+	switch {
+	case err != nil && !(sh.dry && absent(err)):
 		return err
+	case has == name:
+		sh.say("the bucket %s is there", bucket(o))
+	default:
+		if err := sh.do("", "gcloud", "storage", "buckets", "create", bucket(o), "--project="+o.project, "--location="+o.region, "--uniform-bucket-level-access", "--public-access-prevention"); err != nil {
+			return err
+		}
 	}
 	return sh.do("", "gcloud", "storage", "buckets", "update", bucket(o), "--versioning")
 }
@@ -138,20 +149,40 @@ func (d door) grant(sh shell, o options) error {
 	if err != nil {
 		return err
 	}
-	member := "serviceAccount:" + d.email(o)
-	has, err := sh.ask("gcloud", "projects", "get-iam-policy", o.project, "--flatten=bindings[].members", "--filter=bindings.members="+member, "--format=value(bindings.role)")
+	if err := give(sh, d.email(o), []string{"projects"}, o.project, d.roles, "--condition=None"); err != nil {
+		return err
+	}
+	return sh.do("", "gcloud", "storage", "buckets", "add-iam-policy-binding", bucket(o), "--member=serviceAccount:"+d.email(o), "--role="+d.state)
+}
+
+// give gives an account the roles which it does not have on a thing of a kind.
+func give(sh shell, email string, kind []string, name string, roles []string, flags ...string) error {
+	member := "serviceAccount:" + email
+	has, err := sh.ask("gcloud", slices.Concat(kind, []string{"get-iam-policy", name, "--flatten=bindings[].members", "--filter=bindings.members=" + member, "--format=value(bindings.role)"})...)
 	if err != nil && !(sh.dry && absent(err)) {
 		return err
 	}
-	for _, role := range d.roles {
+	for _, role := range roles {
 		if slices.Contains(strings.Fields(has), role) {
 			continue
 		}
-		if err := sh.do("", "gcloud", "projects", "add-iam-policy-binding", o.project, "--member="+member, "--role="+role, "--condition=None"); err != nil {
+		if err := sh.do("", "gcloud", slices.Concat(kind, []string{"add-iam-policy-binding", name, "--member=" + member, "--role=" + role}, flags)...); err != nil {
 			return err
 		}
 	}
-	return sh.do("", "gcloud", "storage", "buckets", "add-iam-policy-binding", bucket(o), "--member="+member, "--role="+d.state)
+	return nil
+}
+
+// budget lets the account that applies infra keep a budget, which belongs to who pays
+// and not to the project: applied by a person, it takes that person's rights.
+func budget(sh shell, o options) error {
+	if o.budget == "" {
+		return nil
+	}
+	if err := give(sh, applying.email(o), []string{"billing", "accounts"}, o.budget, []string{"roles/billing.costsManager"}); err != nil {
+		return fmt.Errorf("%w\nA billing account's administrator can give that; or apply without the variable budget", err)
+	}
+	return nil
 }
 
 // provider is what each pool calls the one that admits GitHub's tokens. The pools are

@@ -125,12 +125,18 @@ func (f fake) answer(now call, before []call) (string, bool) {
 		return "123456789012", made("projects create") || !exists(f.dir, "no-project")
 	case strings.Contains(line, "get-iam-policy"):
 		var roles []string
+		kind, rest, _ := strings.Cut(line, " get-iam-policy ")
+		name, _, _ := strings.Cut(rest, " ")
 		for _, c := range before {
-			if strings.HasPrefix(c.line(), "gcloud projects add-iam-policy-binding") && strings.HasSuffix(line, strings.TrimPrefix(c.Args[4], "--member=")+" --format=value(bindings.role)") {
-				roles = append(roles, strings.TrimPrefix(c.Args[5], "--role="))
+			given, member, _ := strings.Cut(c.line(), " --member=")
+			member, role, _ := strings.Cut(member, " --role=")
+			if given == kind+" add-iam-policy-binding "+name && strings.Contains(line, "--filter=bindings.members="+member+" ") {
+				roles = append(roles, strings.Fields(role)[0])
 			}
 		}
 		return strings.Join(roles, "\n"), true
+	case strings.HasPrefix(line, "gcloud storage buckets list"):
+		return map[bool]string{true: "acme-dash-terraform"}[made("storage buckets create gs://acme-dash-terraform")], made("projects create") || !exists(f.dir, "no-project")
 	case strings.Contains(line, "describe"):
 		i := slices.Index(now.Args, "describe")
 		name, _, _ := strings.Cut(now.Args[i+1], "@")

@@ -226,6 +226,9 @@ var (
 
 func (e *examination) roles(name string) {
 	d := e.WIF.Deployers[name]
+	// The custom role that infra makes; what else a deployer takes is given on its own
+	// function, bucket and repository, and is not told here.
+	own := "projects/" + e.WIF.ProjectID + "/roles/dashboardDeployer_project"
 	field := "deployers." + name + ".project_roles"
 	find := func(effect Effect, field, id, problem, remedy string) {
 		e.find(Finding{Check: "R1", Effect: effect, Functions: []string{name}, Fields: []string{field}, Error: id, Problem: problem, Remedy: remedy})
@@ -233,7 +236,7 @@ func (e *examination) roles(name string) {
 	for i, role := range d.ProjectRoles {
 		place := fmt.Sprintf("%s[%d]", field, i)
 		switch {
-		case slices.Contains(harmless, role):
+		case slices.Contains(harmless, role), role == own:
 		case broad.MatchString(role):
 			find(Endangers, place, "", fmt.Sprintf("%s has %s on the whole project: more than its own function.", d.Email, role), fmt.Sprintf("Remove it; %s are enough.", strings.Join(deploying, " and ")))
 		default:
@@ -241,6 +244,9 @@ func (e *examination) roles(name string) {
 		}
 	}
 	for _, role := range deploying {
+		if role == deploying[0] && slices.Contains(d.ProjectRoles, own) {
+			continue
+		}
 		if !slices.Contains(d.ProjectRoles, role) && !slices.ContainsFunc(d.ProjectRoles, broad.MatchString) {
 			effect := Breaks
 			if slices.Contains(d.ProjectRoles, "roles/run.developer") { // enough to deploy an image

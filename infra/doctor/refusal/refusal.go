@@ -137,7 +137,7 @@ var Errors = []Error{
 		ID: "E16", By: "Google's Cloud Run, Artifact Registry or Cloud Storage",
 		Text:   `Permission 'artifactregistry.repositories.get' denied; run.services.get denied; storage.buckets.get denied.`,
 		Cause:  `The deployer lacks what a deployment from source needs; gcloud may also want to make a repository or a bucket that it does not find.`,
-		Fix:    `Grant roles/run.sourceDeveloper and roles/serviceusage.serviceUsageConsumer on the project, and let Terraform make repository and bucket.`,
+		Fix:    `Apply infra, which gives a deployer what it takes on its function, the bucket and the repository, and makes these. Elsewhere grant roles/run.sourceDeveloper and roles/serviceusage.serviceUsageConsumer on the project.`,
 		Checks: []string{"R1"}, marks: []string{`artifactregistry\.repositories\.\w+`, `run\.services\.\w+`, `storage\.(buckets|objects)\.\w+`, `cloud-run-source-deploy`, `does not have storage\.`},
 	},
 	{
