@@ -200,8 +200,9 @@ var pipelines = map[string]struct {
 	}},
 	"migrate": {func(r *runner) (string, bool) { return r.job(jobOf(r.t, "deploy", "migrate"), given) }, []string{
 		"gcloud builds submit ." + whereabouts + " --config=infra/migrate.yaml --service-account=projects/acme-dash/serviceAccounts/builder@acme-dash.iam.gserviceaccount.com" +
-			" --gcs-source-staging-dir=gs://run-sources-acme-dash-europe-west1/migrate --substitutions=_IMAGE=europe-west1-docker.pkg.dev/acme-dash/cloud-run-source-deploy/migrate:" + sha + " --quiet",
-		"gcloud run jobs update migrate" + whereabouts + " --image=europe-west1-docker.pkg.dev/acme-dash/cloud-run-source-deploy/migrate:" + sha + " --quiet",
+			" --gcs-source-staging-dir=gs://run-sources-acme-dash-europe-west1/migrate --substitutions=_IMAGE=europe-west1-docker.pkg.dev/acme-dash/cloud-run-source-deploy/migrate:" + sha +
+			" --suppress-logs --format=value(results.images[0].digest) --quiet",
+		"gcloud run jobs update migrate" + whereabouts + " --image=europe-west1-docker.pkg.dev/acme-dash/cloud-run-source-deploy/migrate@" + digest + " --quiet",
 		"gcloud run jobs execute migrate" + whereabouts + " --wait --quiet",
 	}},
 	"deploy": {func(r *runner) (string, bool) { return r.job(jobOf(r.t, "deploy", "deploy"), given) }, []string{
@@ -229,7 +230,9 @@ var pipelines = map[string]struct {
 	}},
 }
 
-var answers = map[string]string{"gh run list": "0ld", "go run ./infra/changed": `{"functions":["auth"],"migrate":true}`}
+const digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+var answers = map[string]string{"gcloud builds submit": digest, "gh run list": "0ld", "go run ./infra/changed": `{"functions":["auth"],"migrate":true}`}
 
 // TestPipelinesStopWhereTheyFail runs each pipeline, and again with each of its calls
 // failing in turn: nothing comes after the one that failed.
@@ -279,6 +282,17 @@ func TestThePlanIsWhatTheDoctorReadAndTheChanges(t *testing.T) {
 	r = newRunner(t, 0, answers)
 	if said, well := r.job(plan, without); !well || !strings.HasSuffix(r.read("calls"), "\ngo run ./infra/changed -base \n") {
 		t.Errorf("by hand: %v %s, %s", well, said, r.read("calls"))
+	}
+}
+
+// Nothing is run under a tag, which others may move.
+func TestMigrationsRunByTheirDigest(t *testing.T) {
+	t.Parallel()
+	for _, told := range []string{"", "latest", "sha256:0123"} {
+		r := newRunner(t, 0, map[string]string{"gcloud builds submit": told})
+		if said, well := pipelines["migrate"].run(r); well || strings.Contains(r.read("calls"), "gcloud run") {
+			t.Errorf("with the digest %q: %v %s, %s", told, well, said, r.read("calls"))
+		}
 	}
 }
 
