@@ -4,7 +4,8 @@
 -- migrate makes before it runs this; the login is a member. A function that is not
 -- named here has no access, and nobody has any by being anybody.
 
-REVOKE ALL ON auth_events,
+REVOKE ALL ON api_tokens,
+  auth_events,
   authors,
   commits,
   deployment_changes,
@@ -12,6 +13,7 @@ REVOKE ALL ON auth_events,
   dirty_days,
   environments,
   goose_db_version,
+  links,
   memberships,
   repositories,
   rollup_commits,
@@ -30,17 +32,29 @@ BEGIN
 END $$;
 
 -- auth keeps accounts and signs people in and out.
-GRANT SELECT (id, email, email_key, name, password_hash, session_epoch, disabled_at),
+GRANT SELECT (id, email, email_key, name, password_hash, session_epoch, disabled_at, created_at),
   INSERT (email, email_key, name, password_hash),
-  UPDATE (password_hash, session_epoch) ON users TO dashboard_auth;
+  UPDATE (name, password_hash, session_epoch),
+  DELETE ON users TO dashboard_auth;
 GRANT SELECT (id, name, time_zone),
-  INSERT (name, time_zone) ON teams TO dashboard_auth;
-GRANT SELECT (user_id, team_id, role),
-  INSERT (user_id, team_id, role) ON memberships TO dashboard_auth;
+  INSERT (name, time_zone),
+  UPDATE (name),
+  DELETE ON teams TO dashboard_auth;
+GRANT SELECT (user_id, team_id, role, created_at),
+  INSERT (user_id, team_id, role),
+  UPDATE (role),
+  DELETE ON memberships TO dashboard_auth;
 GRANT SELECT (id, user_id, gen, jti, issued_at, expires_at, absolute_expires_at, epoch, revoked_at, user_agent, created_at),
   INSERT (user_id, issued_at, expires_at, absolute_expires_at, epoch, user_agent),
   UPDATE (revoked_at, revoke_reason) ON sessions TO dashboard_auth;
-GRANT INSERT (kind, user_id, session_id, detail) ON auth_events TO dashboard_auth;
+GRANT SELECT (id, kind, secret_hash, team_id, role, user_id, note, created_by, created_at, expires_at, used_at, used_by, revoked_at),
+  INSERT (kind, secret_hash, team_id, role, user_id, note, created_by, expires_at),
+  UPDATE (used_at, used_by, revoked_at) ON links TO dashboard_auth;
+GRANT SELECT (id, team_id, name, scope, created_by, created_at, expires_at, last_used_at, revoked_at),
+  INSERT (team_id, name, scope, secret_hash, created_by, expires_at),
+  UPDATE (revoked_at) ON api_tokens TO dashboard_auth;
+GRANT SELECT (id, at, kind, user_id, session_id, team_id, detail),
+  INSERT (kind, user_id, session_id, team_id, detail) ON auth_events TO dashboard_auth;
 
 -- refresh exchanges a refresh token for its successor, and nothing else.
 GRANT SELECT (id, user_id, gen, jti, issued_at, expires_at, absolute_expires_at, superseded, epoch, revoked_at, revoke_reason),
@@ -51,7 +65,9 @@ GRANT INSERT (at, kind, user_id, session_id, detail) ON auth_events TO dashboard
 -- metrics answers every question about deliveries: figures from rollups, lists from facts.
 GRANT SELECT (id, session_epoch, disabled_at) ON users TO dashboard_metrics;
 GRANT SELECT (id, user_id, epoch, revoked_at) ON sessions TO dashboard_metrics;
-GRANT SELECT (user_id, team_id) ON memberships TO dashboard_metrics;
+GRANT SELECT (user_id, team_id, role) ON memberships TO dashboard_metrics;
+GRANT SELECT (id, team_id, secret_hash, scope, expires_at, revoked_at, last_used_at),
+  UPDATE (last_used_at) ON api_tokens TO dashboard_metrics;
 GRANT SELECT (id, name, time_zone) ON teams TO dashboard_metrics;
 GRANT SELECT (id, team_id, name) ON repositories TO dashboard_metrics;
 GRANT SELECT (id, repository_id, name, deployed_by) ON services TO dashboard_metrics;

@@ -9,6 +9,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/devops-dashboard/dashboard/shared/access"
 	"github.com/devops-dashboard/dashboard/shared/function"
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
 	"github.com/devops-dashboard/dashboard/shared/identity"
@@ -21,24 +22,30 @@ import (
 var Function = function.Function{
 	Name:    "auth",
 	Doc:     "keeps accounts and signs people in and out.",
-	Needs:   []function.Need{postgres.Need, redis.Need, ratelimit.Need, identity.VerifyNeed, identity.SignNeed},
+	Needs:   []function.Need{postgres.Need, redis.Need, ratelimit.Need, identity.VerifyNeed, identity.SignNeed, registrationNeed},
 	Cookies: []string{httpapi.RefreshCookie, identity.DeviceCookie},
 	Tables: []function.Grant{
 		{Table: "users", Owner: true,
-			Select: "id, email, email_key, name, password_hash, session_epoch, disabled_at",
-			Insert: "email, email_key, name, password_hash", Update: "password_hash, session_epoch"},
-		{Table: "teams", Owner: true, Select: "id, name, time_zone", Insert: "name, time_zone"},
-		{Table: "memberships", Owner: true, Select: "user_id, team_id, role", Insert: "user_id, team_id, role"},
+			Select: "id, email, email_key, name, password_hash, session_epoch, disabled_at, created_at",
+			Insert: "email, email_key, name, password_hash", Update: "name, password_hash, session_epoch", Delete: true},
+		{Table: "teams", Owner: true, Select: "id, name, time_zone", Insert: "name, time_zone", Update: "name", Delete: true},
+		{Table: "memberships", Owner: true, Select: "user_id, team_id, role, created_at", Insert: "user_id, team_id, role", Update: "role", Delete: true},
 		{Table: "sessions", Owner: true,
 			Select: "id, user_id, gen, jti, issued_at, expires_at, absolute_expires_at, epoch, revoked_at, user_agent, created_at",
 			Insert: "user_id, issued_at, expires_at, absolute_expires_at, epoch, user_agent", Update: "revoked_at, revoke_reason"},
-		{Table: "auth_events", Owner: true, Insert: "kind, user_id, session_id, detail"},
+		{Table: "links", Owner: true,
+			Select: "id, kind, secret_hash, team_id, role, user_id, note, created_by, created_at, expires_at, used_at, used_by, revoked_at",
+			Insert: "kind, secret_hash, team_id, role, user_id, note, created_by, expires_at", Update: "used_at, used_by, revoked_at"},
+		{Table: "api_tokens", Owner: true,
+			Select: "id, team_id, name, scope, created_by, created_at, expires_at, last_used_at, revoked_at",
+			Insert: "team_id, name, scope, secret_hash, created_by, expires_at", Update: "revoked_at"},
+		{Table: "auth_events", Owner: true, Select: "id, at, kind, user_id, session_id, team_id, detail", Insert: "kind, user_id, session_id, team_id, detail"},
 	},
 	Timeout:     10 * time.Second,
 	Concurrency: 20,
 	MemoryMiB:   512, // a password takes 19 MiB to check, see hasher
 	Routes: func(api *httpapi.API, env *function.Env) {
-		identity.Protect(api, env)
+		access.Protect(api, env)
 		ratelimit.Enforce(api, ratelimit.For(env))
 		a := &accounts{
 			now:      env.Now,
@@ -46,6 +53,8 @@ var Function = function.Function{
 			signer:   identity.SignerFor(env),
 			verifier: identity.VerifierFor(env),
 			hasher:   newHasher(),
+
+			registration: env.Setting("REGISTRATION"),
 		}
 		huma.Register(api, ratelimit.On(huma.Operation{
 			OperationID: "register", Method: http.MethodPost, Path: "/api/auth/register", Security: httpapi.Public, DefaultStatus: http.StatusCreated,
@@ -98,6 +107,14 @@ var Function = function.Function{
 			Tags: []string{"auth"}, Summary: "List the keys that check access tokens",
 			Errors: []int{http.StatusServiceUnavailable},
 		}, a.publicKeys)
+		a.routeRegistration(api)
+		of := teams{a.db}
+		of.route(api)
+		invitations{of}.route(api)
+		apiTokens{of}.route(api)
+		passwordLinks{of, a}.route(api)
+		auditLog{of}.route(api)
+		a.routeAccount(api)
 	},
 }
 
@@ -108,6 +125,8 @@ type accounts struct {
 	verifier *identity.Verifier
 	hasher   *hasher
 	now      func() time.Time
+
+	registration string
 }
 
 // SignedIn is what signing in answers; the refresh token goes into the cookie.

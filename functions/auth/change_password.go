@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/devops-dashboard/dashboard/shared/access"
 	"github.com/devops-dashboard/dashboard/shared/fault"
 	"github.com/devops-dashboard/dashboard/shared/identity"
 )
@@ -43,7 +44,7 @@ func (a *accounts) changePassword(ctx context.Context, in *changePasswordInput) 
 	if err != nil {
 		return nil, err
 	}
-	caller := identity.CallerOf(ctx)
+	caller := access.CallerOf(ctx)
 	for range loginTries {
 		found, email, err := findCaller(ctx, a.db, caller)
 		if errors.Is(err, pgx.ErrNoRows) {

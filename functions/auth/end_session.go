@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/devops-dashboard/dashboard/shared/access"
 	"github.com/devops-dashboard/dashboard/shared/fault"
 	"github.com/devops-dashboard/dashboard/shared/identity"
 )
@@ -16,7 +17,7 @@ type endSessionInput struct {
 // endSession answers a repeat, and a session that ended otherwise, as the first
 // time.
 func (a *accounts) endSession(ctx context.Context, in *endSessionInput) (*struct{}, error) {
-	living, own, err := endSession(ctx, a.db, identity.CallerOf(ctx), in.Session)
+	living, own, err := endSession(ctx, a.db, access.CallerOf(ctx), in.Session)
 	switch {
 	case err != nil:
 		return nil, err

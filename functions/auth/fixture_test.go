@@ -112,6 +112,14 @@ func (f *fixture) exec(t *testing.T, sql string, args ...any) {
 	}
 }
 
+// get reads one value.
+func (f *fixture) get(t *testing.T, into any, sql string, args ...any) {
+	t.Helper()
+	if err := f.db.QueryRow(t.Context(), sql, args...).Scan(into); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (f *fixture) count(t *testing.T, sql string, args ...any) int {
 	t.Helper()
 	var n int

@@ -23,6 +23,9 @@ var (
 
 	logoutAddress = ratelimit.Policy{Name: "logout-address", By: ratelimit.Address, Burst: 60, Window: time.Minute}
 	passwordUser  = ratelimit.Policy{Name: "password-user", By: ratelimit.User, Burst: 10, Window: 10 * time.Minute, Secret: true}
+	teamUser      = ratelimit.Policy{Name: "team-user", By: ratelimit.User, Burst: 60, Window: time.Minute}
+	linkAddress   = ratelimit.Policy{Name: "link-address", By: ratelimit.Address, Burst: 30, Window: time.Minute}
+	exportUser    = ratelimit.Policy{Name: "export-user", By: ratelimit.User, Burst: 5, Window: time.Hour}
 	accountUser   = ratelimit.Policy{Name: "account-user", By: ratelimit.User, Burst: 60, Window: time.Minute}
 )
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/devops-dashboard/dashboard/shared/access"
 	"github.com/devops-dashboard/dashboard/shared/identity"
 )
 
@@ -24,7 +25,7 @@ type Session struct {
 type sessionsOutput struct{ Body Sessions }
 
 func (a *accounts) listSessions(ctx context.Context, _ *struct{}) (*sessionsOutput, error) {
-	sessions, err := sessionsOf(ctx, a.db, identity.CallerOf(ctx))
+	sessions, err := sessionsOf(ctx, a.db, access.CallerOf(ctx))
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/devops-dashboard/dashboard/shared/access"
 	"github.com/devops-dashboard/dashboard/shared/identity"
 )
 
@@ -15,7 +16,7 @@ type meOutput struct {
 }
 
 func (a *accounts) me(ctx context.Context, _ *struct{}) (*meOutput, error) {
-	profile, err := profileOf(ctx, a.db, identity.CallerOf(ctx))
+	profile, err := profileOf(ctx, a.db, access.CallerOf(ctx))
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, identity.ErrSessionEnded
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/devops-dashboard/dashboard/shared/access"
 	"github.com/devops-dashboard/dashboard/shared/identity"
 	"github.com/devops-dashboard/dashboard/shared/postgres"
 )
@@ -77,7 +78,7 @@ const sessionsMost = 200
 // sessionsOf lists the sessions of the caller, the caller's own among them unless
 // it has ended. When a session was last refreshed is told by the quarter of an
 // hour: who stole an access token could else time the use of a copied cookie.
-func sessionsOf(ctx context.Context, db postgres.DB, caller identity.Caller) ([]Session, error) {
+func sessionsOf(ctx context.Context, db postgres.DB, caller access.Caller) ([]Session, error) {
 	rows, err := db.Query(ctx, `
 WITH `+living+`
 SELECT s.id::text, s.id = $2, s.user_agent, s.created_at, date_bin('15 minutes', s.issued_at, 'epoch')
@@ -98,7 +99,7 @@ SELECT s.id::text, s.id = $2, s.user_agent, s.created_at, date_bin('15 minutes',
 
 // endSession ends a session of the caller's account. It tells whether the caller's
 // own session lives, and whether the other one is of the same account.
-func endSession(ctx context.Context, db postgres.DB, caller identity.Caller, session uuid.UUID) (alive, own bool, err error) {
+func endSession(ctx context.Context, db postgres.DB, caller access.Caller, session uuid.UUID) (alive, own bool, err error) {
 	err = db.QueryRow(ctx, `
 WITH `+living+`, ended AS (
   UPDATE sessions SET revoked_at = clock_timestamp(), revoke_reason = 'ended'
@@ -115,7 +116,7 @@ SELECT EXISTS (SELECT FROM me), EXISTS (SELECT FROM sessions s, me WHERE s.id = 
 // endAllSessions ends the sessions of the caller's account, also those that are
 // being opened: the update cannot see them, and their epoch is over. It tells
 // whether the caller's own session lived.
-func endAllSessions(ctx context.Context, db postgres.DB, caller identity.Caller) (alive bool, err error) {
+func endAllSessions(ctx context.Context, db postgres.DB, caller access.Caller) (alive bool, err error) {
 	err = db.QueryRow(ctx, `
 WITH `+living+`, u AS (
   UPDATE users SET session_epoch = users.session_epoch + 1 FROM me WHERE users.id = me.id RETURNING users.id

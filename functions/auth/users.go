@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/devops-dashboard/dashboard/shared/access"
 	"github.com/devops-dashboard/dashboard/shared/identity"
 	"github.com/devops-dashboard/dashboard/shared/postgres"
 )
@@ -57,31 +58,42 @@ type newAccount struct {
 	name           string
 	hash           string
 	team, timeZone string
+	link           []byte   // the digest of a link's secret; nil without
+	kinds          []string // of links with which one may register
 }
 
-// openAccount makes the user, the team, the membership and the session, all or
-// none. The comparison with a time makes PostgreSQL refuse a zone that it cannot
-// compute with.
+// openAccount makes the user, the session and the membership, all or none: in a team
+// of their own or, with an invitation, in the one that it leads to. A link is used
+// up by it. There is no row if the link is good for nothing, or the team is full.
+// The comparison with a time makes PostgreSQL refuse a zone that it cannot compute
+// with.
 func openAccount(ctx context.Context, db postgres.DB, n newAccount, o opening) (identity.Session, Profile, error) {
 	var session identity.Session
-	var team uuid.UUID
+	team := Team{Role: string(access.Owner)}
 	err := db.QueryRow(ctx, `
-WITH u AS (
-  INSERT INTO users (email, email_key, name, password_hash) VALUES ($5, $6, $7, $8) RETURNING id, session_epoch
+WITH `+linkOf("$11")+`, way AS MATERIALIZED (
+  SELECT link.id, CASE link.kind WHEN 'invitation' THEN link.team_id END AS team_id, CASE link.kind WHEN 'invitation' THEN link.role ELSE 'owner' END AS role
+    FROM (SELECT 1) one LEFT JOIN link ON true
+   WHERE $11::bytea IS NULL OR link.good AND link.kind = ANY($12::text[])
+     AND (link.kind <> 'invitation' OR (SELECT count(*) FROM memberships m WHERE m.team_id = link.team_id) < $13)
+), u AS (
+  INSERT INTO users (email, email_key, name, password_hash) SELECT $5, $6, $7, $8 FROM way RETURNING id, session_epoch
+), made AS (
+  INSERT INTO teams (name, time_zone) SELECT $9, $10 FROM way WHERE team_id IS NULL AND now() AT TIME ZONE $10 IS NOT NULL RETURNING id, name, time_zone
 ), t AS (
-  INSERT INTO teams (name, time_zone) SELECT $9, $10 WHERE now() AT TIME ZONE $10 IS NOT NULL RETURNING id
+  SELECT id, name, time_zone FROM made UNION ALL SELECT teams.id, teams.name, teams.time_zone FROM teams, way WHERE teams.id = way.team_id
 ), m AS (
-  INSERT INTO memberships (user_id, team_id, role) SELECT u.id, t.id, 'owner' FROM u, t
+  INSERT INTO memberships (user_id, team_id, role) SELECT u.id, t.id, way.role FROM u, t, way
+), used AS (
+  UPDATE links SET used_at = clock_timestamp(), used_by = u.id FROM u, way WHERE links.id = way.id
 ), `+openSession+`, audit AS (
-  INSERT INTO auth_events (kind, user_id, session_id) SELECT 'register', user_id, id FROM s
+  INSERT INTO auth_events (kind, user_id, session_id, team_id, detail)
+  SELECT 'register', s.user_id, s.id, t.id, CASE WHEN way.id IS NULL THEN '{}' ELSE jsonb_build_object('link', way.id) END FROM s, t, way
 )
-SELECT `+sessionColumns+`, t.id FROM s, t`,
-		append(o.args(), n.email.written, n.email.key, n.name, n.hash, n.team, n.timeZone)...,
-	).Scan(append(scanSession(&session), &team)...)
-	return session, Profile{
-		ID: session.User.String(), Email: n.email.written, Name: n.name,
-		Teams: []Team{{ID: team.String(), Name: n.team, Role: "owner", TimeZone: n.timeZone}},
-	}, err
+SELECT `+sessionColumns+`, t.id::text, t.name, t.time_zone, way.role FROM s, t, way`,
+		append(o.args(), n.email.written, n.email.key, n.name, n.hash, n.team, n.timeZone, n.link, n.kinds, membersMost)...,
+	).Scan(append(scanSession(&session), &team.ID, &team.Name, &team.TimeZone, &team.Role)...)
+	return session, Profile{ID: session.User.String(), Email: n.email.written, Name: n.name, Teams: []Team{team}}, err
 }
 
 // unknownTimeZone tells whether PostgreSQL refused a time zone (SQLSTATE
@@ -104,7 +116,7 @@ const living = `me AS MATERIALIZED (
 )`
 
 // profileOf returns the caller's profile, or no row if the session was ended.
-func profileOf(ctx context.Context, db postgres.DB, caller identity.Caller) (Profile, error) {
+func profileOf(ctx context.Context, db postgres.DB, caller access.Caller) (Profile, error) {
 	var p Profile
 	err := db.QueryRow(ctx, `WITH `+living+` SELECT `+profileColumn+` FROM me u`, caller.User, caller.Session).Scan(&p)
 	return p, err
@@ -112,7 +124,7 @@ func profileOf(ctx context.Context, db postgres.DB, caller identity.Caller) (Pro
 
 // findCaller returns the caller's account and address, or no row if the session
 // was ended.
-func findCaller(ctx context.Context, db postgres.DB, caller identity.Caller) (account, string, error) {
+func findCaller(ctx context.Context, db postgres.DB, caller access.Caller) (account, string, error) {
 	var a account
 	var email string
 	err := db.QueryRow(ctx, `WITH `+living+` SELECT id, password_hash, email FROM me`, caller.User, caller.Session).
@@ -124,7 +136,7 @@ func findCaller(ctx context.Context, db postgres.DB, caller identity.Caller) (ac
 // opens one. There is no row if the caller was signed out, or the account
 // disabled or given another password, since it was read. The epoch ends also the sessions that a sign-in
 // with the old password opens at this moment, which the update cannot see.
-func replacePassword(ctx context.Context, db postgres.DB, caller identity.Caller, a account, hash string, o opening) (identity.Session, Profile, error) {
+func replacePassword(ctx context.Context, db postgres.DB, caller access.Caller, a account, hash string, o opening) (identity.Session, Profile, error) {
 	var session identity.Session
 	var profile Profile
 	err := db.QueryRow(ctx, `

@@ -282,9 +282,9 @@ func TestEachAnswerIsOneBoundStatement(t *testing.T) {
 			t.Errorf("%s: %d statements, %d prepared, want one round trip", path, len(seen.all), seen.prep)
 		}
 		statement := seen.all[0]
-		own, bound := strings.CutPrefix(statement.SQL, metrics.Mine)
+		teams, own, bound := strings.Cut(statement.SQL, metrics.Mine)
 		args, named := statement.Args[0].(pgx.NamedArgs)
-		if !bound || !strings.Contains(own, "FROM my_") || !named || args["caller"] != w.member || args["session"] != w.member {
+		if !bound || !strings.Contains(teams, "my_teams AS ") || !strings.Contains(own, "FROM my_") || !named || args["caller"] != w.member || args["session"] != w.member {
 			t.Errorf("%s is not bound to its caller: %s", path, statement.SQL)
 		}
 		read := w.relations(statement)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/devops-dashboard/dashboard/functions/metrics"
+	"github.com/devops-dashboard/dashboard/shared/access"
 	"github.com/devops-dashboard/dashboard/shared/function"
 	"github.com/devops-dashboard/dashboard/shared/postgres/pgtest"
 )
@@ -25,12 +26,19 @@ func TestEachGrantIsNeeded(t *testing.T) {
 	if routes := function.Routes(metrics.Function); len(routes) != len(paths) {
 		t.Errorf("%d paths for %d routes", len(paths), len(routes))
 	}
+	token := w.newToken(w.team, "read")
 	pgtest.ForEveryGrant(t, w.pool.Config().ConnString(), metrics.Function, func() bool {
 		for _, path := range paths {
 			if code, _ := ask(t, w, w.handler, w.member, path); code != http.StatusOK {
 				return false
 			}
 		}
-		return true
+		w.exec("UPDATE api_tokens SET last_used_at = NULL")
+		if code, _, _ := askWith(t, w.handler, token, "/api/metrics/services"); code != http.StatusOK {
+			return false
+		}
+		// A member of nothing is asked for their session, and so is a token that fails.
+		code, _, _ := askWith(t, w.handler, access.NewSecret(access.TokenPrefix), "/api/metrics/services")
+		return code == http.StatusUnauthorized
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/devops-dashboard/dashboard/shared/access"
 	"github.com/devops-dashboard/dashboard/shared/function"
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
 	"github.com/devops-dashboard/dashboard/shared/identity"
@@ -25,7 +26,8 @@ var Function = function.Function{
 	Tables: []function.Grant{
 		{Table: "users", Select: "id, session_epoch, disabled_at"},
 		{Table: "sessions", Select: "id, user_id, epoch, revoked_at"},
-		{Table: "memberships", Select: "user_id, team_id"},
+		{Table: "memberships", Select: "user_id, team_id, role"},
+		{Table: "api_tokens", Select: "id, team_id, secret_hash, scope, expires_at, revoked_at, last_used_at", Update: "last_used_at"},
 		{Table: "teams", Select: "id, name, time_zone"},
 		{Table: "repositories", Owner: true, Select: "id, team_id, name"},
 		{Table: "services", Owner: true, Select: "id, repository_id, name, deployed_by"},
@@ -43,7 +45,7 @@ var Function = function.Function{
 	Concurrency: 40,
 	MemoryMiB:   256,
 	Routes: func(api *httpapi.API, env *function.Env) {
-		identity.Protect(api, env)
+		access.Protect(api, env)
 		ratelimit.Enforce(api, ratelimit.For(env))
 		route(api, view{db: postgres.For(env), now: env.Now})
 	},
@@ -52,7 +54,10 @@ var Function = function.Function{
 // perUser is more than a dashboard that is kept open asks for.
 var perUser = ratelimit.Policy{Name: "metrics-user", By: ratelimit.User, Burst: 300, Window: time.Minute}
 
-func limited(op huma.Operation) huma.Operation { return ratelimit.On(op, &perUser) }
+// question is a route that answers members of a team, and its read tokens.
+func question(op huma.Operation) huma.Operation {
+	return access.ForTokens(ratelimit.On(op, &perUser), access.Viewer, access.Read)
+}
 
 // route registers what v answers.
 func route(api *httpapi.API, v view) {

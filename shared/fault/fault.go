@@ -27,6 +27,8 @@ const (
 	// NotFound means there is no such thing for this caller; it is also the
 	// answer for things of another team, which must look the same.
 	NotFound
+	// Gone means there was such a thing, and it has had its time.
+	Gone
 	// Conflict means the request contradicts what is stored.
 	Conflict
 	// Limited means the caller asked too often.

@@ -205,7 +205,7 @@ func (a *API) guard(ctx huma.Context, next func(huma.Context)) {
 	known, err := ctx.Context(), error(nil)
 	switch {
 	case who == "bearer" && a.Guard == nil:
-		panic(ctx.Operation().OperationID + ": a Bearer route in a function that did not call identity.Protect")
+		panic(ctx.Operation().OperationID + ": a Bearer route in a function that did not call access.Protect")
 	case who == "scheduler" && a.GuardScheduler == nil:
 		panic(ctx.Operation().OperationID + ": a Scheduler route in a function that did not call scheduler.Protect")
 	case who == "bearer":

@@ -35,6 +35,7 @@ func TestFaultsBecomeProblems(t *testing.T) {
 		{"unauthenticated", fault.New(fault.Unauthenticated, "c", "d"), 401, "c", "", ""},
 		{"forbidden", fault.New(fault.Forbidden, "c", "d"), 403, "c", "", ""},
 		{"not found", fmt.Errorf("look up: %w", fault.New(fault.NotFound, "c", "d")), 404, "c", "", ""},
+		{"gone", fault.New(fault.Gone, "c", "d"), 410, "c", "", ""},
 		{"conflict", fault.New(fault.Conflict, "c", "d"), 409, "c", "", ""},
 		{"limited", &fault.Error{Kind: fault.Limited, Code: "c", Detail: "d", RetryAfter: 1200 * time.Millisecond}, 429, "c", "2", ""},
 		{"limited for whole seconds", &fault.Error{Kind: fault.Limited, Code: "c", Detail: "d", RetryAfter: 3 * time.Second}, 429, "c", "3", ""},

@@ -20,6 +20,8 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/identity/identitytest"
 )
 
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
 // sent returns what a route reads of a request with these Cookie headers.
 func sent(t testing.TB, headers ...string) identity.CookieInput {
 	t.Helper()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"maps"
-	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -249,25 +248,5 @@ func TestReferencesAreCheckedAtFirstUse(t *testing.T) {
 	p.pass(10 * time.Second)
 	if got := p.check(t, f.eddsa(f.header("kid", "AAAAAAAAAAAAAAAA"), accessClaims())); got != "keys_unusable" {
 		t.Error(got)
-	}
-}
-
-func TestProtectFollowsAReference(t *testing.T) {
-	t.Parallel()
-	settings, manager := identitytest.Settings(t), secretstest.New(t)
-	handler := protected(t, map[string]string{"ACCESS_PUBLIC_KEYS": manager.Put("public", settings["ACCESS_PUBLIC_KEYS"])}, manager.Serve)
-	if manager.Reads() != 0 {
-		t.Error("read before the first request")
-	}
-	token := identitytest.Bearer(t, settings, uuid.New(), uuid.New(), noon)
-	if w := ask(handler, token); w.Code != http.StatusOK || manager.Reads() != 1 {
-		t.Errorf("status %d after %d reads: %s", w.Code, manager.Reads(), w.Body)
-	}
-	// Without a Secret Manager nobody is known, and nobody is turned away for good.
-	away := secretstest.New(t)
-	reference := away.Put("public", "")
-	away.Fail(context.DeadlineExceeded)
-	if w := ask(protected(t, map[string]string{"ACCESS_PUBLIC_KEYS": reference}, away.Serve), token); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
-		t.Errorf("status %d: %s", w.Code, w.Body)
 	}
 }

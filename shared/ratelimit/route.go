@@ -12,9 +12,9 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
+	"github.com/devops-dashboard/dashboard/shared/access"
 	"github.com/devops-dashboard/dashboard/shared/fault"
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
-	"github.com/devops-dashboard/dashboard/shared/identity"
 )
 
 // metadata is where an operation keeps its limits.
@@ -69,7 +69,7 @@ func Enforce(api *httpapi.API, l *Limiter) {
 			case Network:
 				call.keys = append(call.keys, Key{p, addressID(httpapi.ClientOf(ctx.Context()), 24, 48)})
 			case User:
-				call.keys = append(call.keys, Key{p, identity.CallerOf(ctx.Context()).User})
+				call.keys = append(call.keys, Key{p, access.CallerOf(ctx.Context()).Subject()})
 			default:
 				named = true
 			}

@@ -16,9 +16,9 @@ import (
 	"github.com/google/uuid"
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/devops-dashboard/dashboard/shared/access"
 	"github.com/devops-dashboard/dashboard/shared/fault"
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
-	"github.com/devops-dashboard/dashboard/shared/identity"
 	"github.com/devops-dashboard/dashboard/shared/ratelimit"
 	"github.com/devops-dashboard/dashboard/shared/redis/redistest"
 )
@@ -52,7 +52,7 @@ func newHouse(t *testing.T, l *ratelimit.Limiter) *house {
 	mux := http.NewServeMux()
 	h := &house{api: httpapi.New(mux, 0)}
 	h.api.Guard = func(ctx huma.Context) (context.Context, error) {
-		return identity.WithCaller(ctx.Context(), identity.Caller{User: uuid.MustParse(ctx.Header("X-User"))}), nil
+		return access.WithCaller(ctx.Context(), access.Caller{User: uuid.MustParse(ctx.Header("X-User"))}), nil
 	}
 	ratelimit.Enforce(h.api, l)
 	get := func(path string, security []map[string][]string) huma.Operation {

@@ -13,10 +13,13 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/identity"
 )
 
-// Settings returns fresh keys under the names of the settings that hold them.
+// Settings returns fresh keys under the names of the settings that hold them. Anybody
+// may register with them.
 func Settings(t testing.TB) map[string]string {
 	t.Helper()
-	return identity.NewKeys()
+	settings := identity.NewKeys()
+	settings["REGISTRATION"] = "open"
+	return settings
 }
 
 // Signer returns a signer with the keys in settings.

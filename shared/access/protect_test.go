@@ -1,4 +1,4 @@
-package identity_test
+package access_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
+	"github.com/devops-dashboard/dashboard/shared/access"
 	"github.com/devops-dashboard/dashboard/shared/function"
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
 	"github.com/devops-dashboard/dashboard/shared/identity"
@@ -47,10 +48,10 @@ func protected(t testing.TB, settings map[string]string, share ...func(*function
 	handler, err := function.Handler(env, function.Function{
 		Name: "whoami", Needs: []function.Need{identity.VerifyNeed},
 		Routes: func(api *httpapi.API, env *function.Env) {
-			identity.Protect(api, env)
+			access.Protect(api, env)
 			huma.Register(api, huma.Operation{OperationID: "whoami", Method: http.MethodGet, Path: "/whoami", Security: httpapi.Bearer},
 				func(ctx context.Context, _ *struct{}) (*whoami, error) {
-					out, caller := &whoami{}, identity.CallerOf(ctx)
+					out, caller := &whoami{}, access.CallerOf(ctx)
 					out.Body.User, out.Body.Session = caller.User, caller.Session
 					return out, nil
 				})
@@ -178,4 +179,24 @@ func FuzzAuthorization(f *testing.F) {
 			t.Errorf("%q: status %d, want %d", headers, w.Code, want)
 		}
 	})
+}
+
+func TestProtectFollowsAReference(t *testing.T) {
+	t.Parallel()
+	settings, manager := identitytest.Settings(t), secretstest.New(t)
+	handler := protected(t, map[string]string{"ACCESS_PUBLIC_KEYS": manager.Put("public", settings["ACCESS_PUBLIC_KEYS"])}, manager.Serve)
+	if manager.Reads() != 0 {
+		t.Error("read before the first request")
+	}
+	token := identitytest.Bearer(t, settings, uuid.New(), uuid.New(), noon)
+	if w := ask(handler, token); w.Code != http.StatusOK || manager.Reads() != 1 {
+		t.Errorf("status %d after %d reads: %s", w.Code, manager.Reads(), w.Body)
+	}
+	// Without a Secret Manager nobody is known, and nobody is turned away for good.
+	away := secretstest.New(t)
+	reference := away.Put("public", "")
+	away.Fail(context.DeadlineExceeded)
+	if w := ask(protected(t, map[string]string{"ACCESS_PUBLIC_KEYS": reference}, away.Serve), token); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+		t.Errorf("status %d: %s", w.Code, w.Body)
+	}
 }
