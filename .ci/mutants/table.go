@@ -35,6 +35,9 @@ var (
 	dialling  = tests{"the dialling of Cloud SQL", "./shared/postgres", "^TestCloudSQL(IsDialled|ProxyIsAway)", false}
 	scheduled = tests{"the scheduler's guard", "./shared/scheduler", ".", false}
 	simulated = tests{"the scheduler's calls", "./functions/rollup", "^(TestCallsOfTheScheduler|TestOnlyTheJobs)", true}
+	teams     = tests{"the teams", "./functions/auth", "^Test(ATeam|Owners|AnInvitation|Links|ALink|WhoMay|AnAPIToken|AnAccount|TheAudit|TeamsHave)", false}
+	doors     = tests{"the doors", "./functions", "^TestEveryDoorKnowsItsPeople$", false}
+	holders   = tests{"the API tokens", "./functions/metrics", "^TestAToken", false}
 	reading   = tests{"the reading of secrets", "./shared/secrets", ".", false}
 )
 
@@ -59,7 +62,7 @@ func one(file, why, from, to string, by tests) mutant {
 	return mutant{why: why, file: file, edits: []edit{{from, to}}, tests: by}
 }
 
-var mutants = slices.Concat(refreshMutants, authMutants, identityMutants, otherMutants, doorMutants, doctorMutants, operatingMutants, outageMutants)
+var mutants = slices.Concat(refreshMutants, authMutants, teamMutants, identityMutants, otherMutants, doorMutants, doctorMutants, operatingMutants, outageMutants)
 
 // refreshMutants break the statement that rotates, and what is said of its
 // verdict. A parameter that a mutant has no use for is kept, or PostgreSQL would
@@ -104,6 +107,33 @@ var refreshMutants = []mutant{
 		{"\"github.com/devops-dashboard/dashboard/shared/fault\"\n", "\"github.com/danielgtaylor/huma/v2\"\n\n\t\"github.com/devops-dashboard/dashboard/shared/fault\"\n"},
 		{"verdict.fault(); err != nil {\n\t\treturn nil, err", "verdict.fault(); err != nil {\n\t\treturn nil, huma.ErrorWithHeaders(err, http.Header{\"Set-Cookie\": {identity.ClearCookie()}})"},
 	}},
+}
+
+// teamMutants break who may act for a team, and what they may do.
+var teamMutants = []mutant{
+	one("shared/access/teams.go", "any member may do anything", "m.user_id = @caller AND m.role = ANY (@roles::text[])", "m.user_id = @caller AND @roles::text[] IS NOT NULL", doors),
+	one("shared/access/teams.go", "anybody acts for any team", "WHERE m.user_id = @caller AND m.role", "WHERE m.role", doors),
+	one("shared/access/teams.go", "a token does what another scope may", "AND scope = @scope AND", "AND @scope::text IS NOT NULL AND", holders),
+	one("shared/access/teams.go", "a token outlives its revocation", "AND revoked_at IS NULL AND expires_at > clock_timestamp()),\n\tused", "AND expires_at > clock_timestamp()),\n\tused", holders),
+	one("shared/access/teams.go", "a token outlives its time", "AND revoked_at IS NULL AND expires_at > clock_timestamp()),\n\tused", "AND revoked_at IS NULL),\n\tused", holders),
+	one("shared/access/teams.go", "a token writes at each use", "my_token.last_used_at < clock_timestamp() - interval '1 minute'", "true", holders),
+	one("shared/access/protect.go", "a token goes where none may", "if caller.asks.scope == \"\" {", "if false {", doors),
+	one("shared/access/protect.go", "a false checksum asks the database", "if !whole {", "if !whole && false {", holders),
+	one("functions/auth/memberships.go", "the last owner leaves", "AND m.user_id = target.user_id AND (target.role <> 'owner' OR may.spare)\n\t\tRETURNING jsonb_build_object('role'", "AND m.user_id = target.user_id AND may.spare IS NOT NULL\n\t\tRETURNING jsonb_build_object('role'", teams),
+	one("functions/auth/memberships.go", "the last owner is removed", "may.act AND (target.role <> 'owner' OR may.spare)\n", "may.act\n", teams),
+	one("functions/auth/memberships.go", "the last owner becomes a viewer", "AND may.act AND (@role = 'owner' OR may.spare)", "AND may.act", teams),
+	one("functions/auth/memberships.go", "owners who go at once see each other", "ORDER BY m.user_id FOR UPDATE),\n\ttarget", "ORDER BY m.user_id),\n\ttarget", teams),
+	one("functions/auth/links.go", "a link is good twice", "WHERE l.secret_hash = ` + parameter + ` FOR UPDATE", "WHERE l.secret_hash = ` + parameter + `", teams),
+	one("functions/auth/links.go", "a link outlives its time", " AND l.expires_at > clock_timestamp()`", "`", teams),
+	one("functions/auth/links.go", "a link that was taken back is good", "l.used_at IS NULL AND l.revoked_at IS NULL AND", "l.used_at IS NULL AND", teams),
+	one("functions/auth/links.go", "any link is an invitation", "WHERE link.good AND link.kind = 'invitation' AND joined.n", "WHERE link.good AND joined.n", teams),
+	one("functions/auth/password_link.go", "an owner opens the teams of others", "mine.user_id = @caller AND mine.role = 'owner'))", "mine.user_id = @caller AND mine.role = 'owner' OR true))", teams),
+	one("functions/auth/password_link.go", "an older link stays good", "UPDATE links SET revoked_at = clock_timestamp() FROM l\n", "UPDATE links SET revoked_at = NULL FROM l\n", teams),
+	one("functions/auth/password_link.go", "a new password leaves the sessions", "FROM s WHERE sessions.user_id = s.user_id AND sessions.revoked_at IS NULL", "FROM s WHERE false AND sessions.user_id = s.user_id AND sessions.revoked_at IS NULL", teams),
+	one("functions/auth/account.go", "the last owner's account goes", "len(kept) > 0 {\n\t\t\treturn err", "len(kept) > 1000 {\n\t\t\treturn err", teams),
+	one("functions/auth/account.go", "an account takes its teams along", "AND NOT EXISTS (SELECT FROM memberships o WHERE o.team_id = t.id AND o.user_id <> $1)\n), audit", "\n), audit", teams),
+	one("functions/auth/audit.go", "a cell is a formula", `"=+-@\t\r"`, `"\t\r"`, teams),
+	one("functions/auth/registration.go", "who has no link may register", "if link != \"\" || a.registration == openToAll {", "if true {", teams),
 }
 
 // authMutants break what opens and ends sessions.
