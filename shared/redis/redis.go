@@ -31,7 +31,8 @@ func (silence) Printf(context.Context, string, ...any) {}
 
 // Database is a client that is made at its first use.
 type Database struct {
-	url *secrets.Value
+	url    *secrets.Value
+	traced bool
 
 	mu     sync.Mutex
 	client *goredis.Client
@@ -40,7 +41,7 @@ type Database struct {
 // For returns the process's client.
 func For(env *function.Env) *Database {
 	return function.Shared(env, Need, func() *Database {
-		d := &Database{url: secrets.For(env, "REDIS_URL")}
+		d := &Database{url: secrets.For(env, "REDIS_URL"), traced: env.Traced()}
 		env.OnStop(d.close)
 		return d
 	})
@@ -78,6 +79,9 @@ func (d *Database) Client(ctx context.Context) (*goredis.Client, error) {
 	// and sends a command that plain Redis lacks.
 	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	d.client = goredis.NewClient(options)
+	if d.traced {
+		d.client.AddHook(spans{})
+	}
 	return d.client, nil
 }
 
