@@ -30,6 +30,10 @@ var (
 	answers   = tests{"the doctor's answers", "./infra/doctor/command", "^Test", false}
 	workflows = tests{"the workflows", "./infra/doctor/workflow", "^Test", false}
 	claims    = tests{"the claims", "./infra/doctor/token", "^Test", false}
+	uplinks   = tests{"the way to collectors", "./shared/uplink", ".", false}
+	reports   = tests{"the reports", "./shared/errorreport", ".", false}
+	traces    = tests{"the traces", "./shared/tracing", ".", false}
+	observed  = tests{"who is told", "./shared/function", "^Test(FailuresAndTraces|NobodyIsTold|WrongObservers|TheEnd)", false}
 	faults    = tests{"the faults of a database", "./shared/postgres", "^(TestFault|TestRefusedLogin|TestEachBrokenStep)", false}
 )
 
@@ -54,7 +58,7 @@ func one(file, why, from, to string, by tests) mutant {
 	return mutant{why: why, file: file, edits: []edit{{from, to}}, tests: by}
 }
 
-var mutants = slices.Concat(refreshMutants, authMutants, identityMutants, otherMutants, doorMutants, doctorMutants, operatingMutants)
+var mutants = slices.Concat(refreshMutants, authMutants, identityMutants, otherMutants, doorMutants, doctorMutants, operatingMutants, observedMutants)
 
 // refreshMutants break the statement that rotates, and what is said of its
 // verdict. A parameter that a mutant has no use for is kept, or PostgreSQL would
@@ -255,4 +259,23 @@ var operatingMutants = []mutant{
 	one("infra/bootstrap/github.go", "reviewers are taken away", "case err != nil && !absent(err):", "case err == nil || !absent(err):", bootstrap),
 	one("infra/bootstrap/shell.go", "a dry run does it", "	if sh.dry {", "	if false {", bootstrap),
 	one("infra/bootstrap/cloud.go", "any branch applies", `"assertion.ref == 'refs/heads/main'",`, "", bootstrap),
+}
+
+// observedMutants break what is told of requests, and how long it may take.
+var observedMutants = []mutant{
+	one("shared/uplink/uplink.go", "a collector that fails is asked on", "if l.failures >= trips {\n\t\tl.rests", "if false {\n\t\tl.rests", uplinks),
+	one("shared/uplink/uplink.go", "a request waits for as long as the collector likes", "context.WithDeadline(context.WithoutCancel(ctx), deadline)", "context.WithCancel(context.WithoutCancel(ctx))", uplinks),
+	one("shared/uplink/uplink.go", "clients who leave have the collector left alone", "context.WithDeadline(context.WithoutCancel(ctx), deadline)", "context.WithDeadline(ctx, deadline)", uplinks),
+	one("shared/uplink/uplink.go", "a collector is asked before it wants", "l.asked = until", "_ = until", uplinks),
+	one("shared/errorreport/errorreport.go", "a storm is sent whole", "quiet      = time.Minute", "quiet      = 0", reports),
+	one("shared/errorreport/errorreport.go", "a storm of many kinds is sent whole", "return len(r.groups) < mostGroups", "return true", reports),
+	one("shared/errorreport/scrub.go", "what the client sent is told", "text = strings.ReplaceAll(text, value, \"[sent]\")", "_ = value", reports),
+	one("shared/errorreport/scrub.go", "what looks private is told", "text = s.pattern.ReplaceAllString(text, s.instead)", "_ = s", reports),
+	one("shared/httpapi/observed.go", "bodies are told", "return append(all, written(rec.body)...)", "return all", reports),
+	one("shared/tracing/tracing.go", "every request waits for the collector", ">= interval)", ">= 0)", traces),
+	one("shared/tracing/tracing.go", "spans fill the memory", "t.waiting = t.waiting[over:]\n\t}\n}\n\n// refused", "}\n}\n\n// refused", traces),
+	one("shared/tracing/tracing.go", "everything is recorded", "return binary.BigEndian.Uint64(trace[8:])>>1 < t.threshold", "return true", traces),
+	one("shared/function/env.go", "at the end nobody is told", "untold := tellRest(ctx, ends)", "untold := tellRest(ctx, ends[:0])", observed),
+	one("functions/web/door/callee.go", "the door tells of others' failures too", "httpapi.PassedOn(res.Request.Context(), c.Name)", "httpapi.Note(res.Request.Context(), httpapi.PassedTo, c.Name)", door),
+	one("functions/web/door/callee.go", "a trace ends at the door", "\ttracing.Inject(p.In.Context(), h)\n", "", door),
 }
