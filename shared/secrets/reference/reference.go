@@ -123,11 +123,11 @@ func (s *Setting) payload(status int, body []byte) (string, error) {
 	err := json.Unmarshal(body, &said)
 	switch {
 	case status != http.StatusOK && said.Error.Status != "":
-		return "", fmt.Errorf("Secret Manager answered %d %s: %s", status, said.Error.Status, said.Error.Message)
+		return "", fmt.Errorf("from Secret Manager: answered %d %s: %s", status, said.Error.Status, said.Error.Message)
 	case status != http.StatusOK:
-		return "", fmt.Errorf("Secret Manager answered %d", status)
+		return "", fmt.Errorf("from Secret Manager: answered %d", status)
 	case err != nil:
-		return "", errors.New("Secret Manager answered what cannot be read") // its words may hold the secret
+		return "", errors.New("from Secret Manager: what cannot be read") // its words may hold the secret
 	}
 	sum := strconv.FormatUint(uint64(crc32.Checksum(said.Payload.Data, crc32.MakeTable(crc32.Castagnoli))), 10)
 	if said.Payload.DataCrc32c != sum {
