@@ -311,10 +311,7 @@ func (t *Tracer) take() [][]byte {
 func (t *Tracer) giveBack(spans [][]byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.waiting = append(spans, t.waiting...)
-	if over := len(t.waiting) - mostWaiting; over > 0 {
-		t.waiting = t.waiting[over:]
-	}
+	t.waiting = append(spans, t.waiting...) // what is over the bound goes with the next that is kept
 }
 
 // refused keeps spans for later, unless the collector finds them wrong: it will again.
