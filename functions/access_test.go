@@ -44,6 +44,8 @@ func openIn(t *testing.T, frame function.Lookup, fns ...function.Function) *buil
 	owner := pgtest.URL(t)
 	settings["DATABASE_POOL"], settings["RATE_LIMIT_SCALE"] = "8", unlimited
 	settings["REDIS_URL"] = "redis://" + miniredis.RunT(t).Addr()
+	settings["SCHEDULER_AUDIENCE"] = "https://rollup.example.com"
+	settings["SCHEDULER_ACCOUNTS"] = "/api/rollup/condense=cron@example.com,/api/rollup/prune=cron@example.com"
 	logins := map[string]string{}
 	for _, fn := range functions.All {
 		if function.DatabaseRole(fn) != "" {
@@ -179,9 +181,9 @@ var doors = map[string]door{
 	"GET /api/metrics/commits":                          {path: of("/api/metrics/commits"), nobody: 401, stranger: 404, member: 200},
 	"GET /api/metrics/deployments":                      {path: of("/api/metrics/deployments"), nobody: 401, stranger: 404, member: 200},
 	"GET /api/metrics/deployments/{deployment}/changes": {path: func(of *somebody) string { return "/api/metrics/deployments/" + of.deploy + "/changes" }, nobody: 401, stranger: 404, member: 200},
-	// Cloud Run lets the scheduler's account in to these and nobody else; the door hides them.
-	"POST /api/rollup/condense": {path: at("/api/rollup/condense"), nobody: 200, stranger: 200, member: 200},
-	"POST /api/rollup/prune":    {path: at("/api/rollup/prune"), nobody: 200, stranger: 200, member: 200},
+	// These are the scheduler's; the door hides them.
+	"POST /api/rollup/condense": {path: at("/api/rollup/condense"), nobody: 401, stranger: 401, member: 401},
+	"POST /api/rollup/prune":    {path: at("/api/rollup/prune"), nobody: 401, stranger: 401, member: 401},
 	"GET /api/health":           {path: at("/api/health"), nobody: 200, stranger: 200, member: 200},
 	"GET /api/health/live":      {path: at("/api/health/live"), nobody: 200, stranger: 200, member: 200},
 	"GET /api/version":          {path: at("/api/version"), nobody: 200, stranger: 200, member: 200},

@@ -87,6 +87,49 @@ func TestRunbookHasWhatAlertsName(t *testing.T) {
 	}
 }
 
+// TestTerraformTestsEveryGrant holds that whatever gives somebody something is named
+// where Terraform's own test states all that is given, and adds to what is there: a
+// binding or a policy would take from others, and name members that no test sees.
+func TestTerraformTestsEveryGrant(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../infra/*.tf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stated, err := os.ReadFile("../infra/tests/identities.tftest.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, grants, found := strings.Cut(string(stated), "run \"grants\" {")
+	grants, _, closed := strings.Cut(grants, "\n}\n")
+	if !found || !closed {
+		t.Fatal("infra/tests/identities.tftest.hcl has no run \"grants\"")
+	}
+	var seen int
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range regexp.MustCompile(`(?m)^resource "(\w+_(?:iam_\w+|acl|access_control|iam))" "(\w+)"`).FindAllStringSubmatch(string(text), -1) {
+			kind, name := match[1], match[2]
+			if strings.HasPrefix(kind, "google_iam_") {
+				continue // a pool or its provider, which give nobody anything
+			}
+			seen++
+			if !strings.HasSuffix(kind, "_iam_member") && kind != "google_project_iam_custom_role" {
+				t.Errorf("%s: %s.%s is no member: give one with %s_iam_member", filepath.Base(file), kind, name, strings.Split(kind, "_iam")[0])
+			}
+			if !strings.Contains(grants, kind+"."+name) {
+				t.Errorf("%s: what %s.%s gives is not stated in infra/tests/identities.tftest.hcl, run \"grants\"", filepath.Base(file), kind, name)
+			}
+		}
+	}
+	if seen < 10 {
+		t.Fatalf("only %d resources give something", seen)
+	}
+}
+
 // TestTerraformNamesNoFunction holds that functions.All is the only list: what is
 // made for a function follows from the manifest.
 func TestTerraformNamesNoFunction(t *testing.T) {

@@ -13,6 +13,7 @@ resource "google_project_service" "api" {
     "run.googleapis.com",
     "secretmanager.googleapis.com",
     "serviceusage.googleapis.com",
+    "storage.googleapis.com",
     "sts.googleapis.com",
     ],
     local.cloud_sql ? ["sqladmin.googleapis.com"] : [],

@@ -43,3 +43,16 @@ check "one_login" {
     error_message = "Without database.logins every function may do everything in the database: name a login for each of ${join(", ", keys(module.manifest.members))}."
   }
 }
+
+# Acting as an account takes leave of it, but for the one that older projects have their
+# builds run as: whoever may start a build may be that.
+check "builds_of_nobody" {
+  data "google_project_iam_policy" "this" {
+    project = var.project_id
+  }
+
+  assert {
+    condition     = !strcontains(data.google_project_iam_policy.this.policy_data, "\"serviceAccount:${var.project_number}@cloudbuild.gserviceaccount.com\"")
+    error_message = "A deployer's build may run as ${var.project_number}@cloudbuild.gserviceaccount.com, which reads every bucket of the project, that of the state among them. Nothing here needs it: gcloud projects remove-iam-policy-binding ${var.project_id} --member=serviceAccount:${var.project_number}@cloudbuild.gserviceaccount.com --role=roles/cloudbuild.builds.builder --all"
+  }
+}

@@ -1,6 +1,46 @@
 # A Cloud Run service for each function. Terraform owns its shape: account, settings,
 # limits, who may call. The pipelines own its revisions: image, source, build. What
-# they change is ignored, and nothing else, or one would undo the other.
+# they change is ignored, and nothing else, or one would undo the other. Google lets
+# whoever makes a revision of a function give it other settings; they last until the
+# next apply.
+
+locals {
+  sources = "run-sources-${var.project_id}-${var.region}" # where gcloud run deploy --source puts them
+}
+
+# Everybody can work out the name, and take it first. So it is made here, which fails
+# where another project has it, and not by the first who uploads.
+resource "google_storage_bucket" "sources" {
+  name                        = local.sources
+  project                     = var.project_id
+  location                    = var.region
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  force_destroy               = !var.deletion_protection
+
+  # A source is read once, by the build that it was uploaded for.
+  lifecycle_rule {
+    condition {
+      age = 30
+    }
+    action {
+      type = "Delete"
+    }
+  }
+
+  lifecycle {
+    precondition {
+      condition     = length(local.sources) <= 63
+      error_message = "The bucket that gcloud uploads to would be ${local.sources}, and a bucket's name has at most 63 characters: take a project with a shorter id, or another region."
+    }
+    postcondition {
+      condition     = tostring(self.project_number) == var.project_number
+      error_message = "The bucket ${local.sources} is another project's (${self.project_number}): who owns it reads what is uploaded there and can exchange it. Deploy nothing; take it from the state (terraform state rm google_storage_bucket.sources), and use another region or project."
+    }
+  }
+
+  depends_on = [google_project_service.api]
+}
 
 resource "google_artifact_registry_repository" "images" {
   repository_id = "cloud-run-source-deploy" # where gcloud run deploy --source puts images

@@ -50,7 +50,7 @@ output "wif" {
     deployers = { for name, p in local.pipelines : name => {
       email         = p.deployer
       environment   = p.environment
-      members       = [for i in google_service_account_iam_member.impersonation : { role = i.role, member = i.member } if i.service_account_id == "${local.account_path}/${p.deployer}"]
+      members       = [for i in google_service_account_iam_member.impersonation : { role = i.role, member = i.member } if i.service_account_id == "${local.account_path}/${p.deployer}" && can(regex("^principal(Set)?://", i.member))]
       acts_as       = [for i in google_service_account_iam_member.impersonation : trimprefix(i.service_account_id, "${local.account_path}/") if i.member == "serviceAccount:${p.deployer}" && i.role == "roles/iam.serviceAccountUser"]
       project_roles = [for g in google_project_iam_member.deployer : g.role if g.member == "serviceAccount:${p.deployer}"]
     } }

@@ -356,7 +356,7 @@ variable "alert_emails" {
 }
 
 variable "budget" {
-  description = "What a month may cost before somebody is told."
+  description = "What a month may cost before somebody is told. Applying it from GitHub takes a right on the billing account: go run ./infra/bootstrap cloud -project=P -repository=OWNER/NAME -budget=ACCOUNT."
   type = object({
     billing_account = string
     amount          = number

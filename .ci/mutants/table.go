@@ -22,6 +22,7 @@ var (
 	door      = tests{"the front door", "./functions/web/door", ".", true}
 	frames    = tests{"the frame", "./shared/httpapi", ".", false}
 	changed   = tests{"what has changed", "./infra/changed", ".", false}
+	releases  = tests{"the releases", "./infra/release", "^Test[^G]", true} // without gcloud, which takes its time
 	archives  = tests{"the dumps", "./infra/backup/archive", ".", false}
 	rebuilds  = tests{"the rebuild", "./functions/rollup/rebuild", ".", false}
 	bootstrap = tests{"the bootstrap", "./infra/bootstrap", ".", false}
@@ -34,7 +35,11 @@ var (
 	reports   = tests{"the reports", "./shared/errorreport", ".", false}
 	traces    = tests{"the traces", "./shared/tracing", ".", false}
 	observed  = tests{"who is told", "./shared/function", "^Test(FailuresAndTraces|NobodyIsTold|WrongObservers|TheEnd)", false}
-	faults    = tests{"the faults of a database", "./shared/postgres", "^(TestFault|TestRefusedLogin|TestEachBrokenStep)", false}
+	faults    = tests{"the faults of a database", "./shared/postgres", "^(TestFault|TestRefusedLogin|TestEachBrokenStep|TestConnectionThatTakesNoWrites)", false}
+	dialling  = tests{"the dialling of Cloud SQL", "./shared/postgres", "^TestCloudSQL(IsDialled|ProxyIsAway)", false}
+	scheduled = tests{"the scheduler's guard", "./shared/scheduler", ".", false}
+	simulated = tests{"the scheduler's calls", "./functions/rollup", "^(TestCallsOfTheScheduler|TestOnlyTheJobs)", true}
+	reading   = tests{"the reading of secrets", "./shared/secrets", ".", false}
 )
 
 const (
@@ -58,7 +63,7 @@ func one(file, why, from, to string, by tests) mutant {
 	return mutant{why: why, file: file, edits: []edit{{from, to}}, tests: by}
 }
 
-var mutants = slices.Concat(refreshMutants, authMutants, identityMutants, otherMutants, doorMutants, doctorMutants, operatingMutants, observedMutants)
+var mutants = slices.Concat(refreshMutants, authMutants, identityMutants, otherMutants, doorMutants, doctorMutants, operatingMutants, outageMutants, observedMutants)
 
 // refreshMutants break the statement that rotates, and what is said of its
 // verdict. A parameter that a mutant has no use for is kept, or PostgreSQL would
@@ -226,16 +231,30 @@ var otherMutants = []mutant{
 var doctorMutants = []mutant{
 	one("infra/doctor/diagnosis/binding.go", "a member of another pool binds", " && p.project == e.names.number && p.pool == e.names.pool", "", answers),
 	one("infra/doctor/diagnosis/binding.go", "a pipeline may deploy another function", "case from != to && may:", "case from != to && may && from == \"\":", answers),
-	one("infra/doctor/diagnosis/binding.go", "any role lets a token impersonate", "return p, m.Role == workloadIdentityUser && wrong", "return p, wrong", answers),
+	one("infra/doctor/diagnosis/binding.go", "any role lets a token impersonate", "return p, impersonates(m) && wrong", "return p, wrong", answers),
 	one("infra/doctor/diagnosis/condition.go", "a condition that trusts names will do", "{\"taken-name\", fmt", "{\"push-maim\", fmt", answers),
-	one("infra/doctor/diagnosis/condition.go", "a claim that is missing is no claim that is false", "if value == true || e.explained", "if value == true || err != nil || e.explained", answers),
+	one("infra/doctor/diagnosis/condition.go", "a claim that is missing is no claim that is false", "if value == true {\n\t\t\tcontinue", "if value == true || err != nil {\n\t\t\tcontinue", answers),
 	one("infra/doctor/diagnosis/mapping.go", "a mapping that fails admits", "case err != nil:\n\t\t\tfailed[key] = err", "case err != nil:", answers),
 	one("infra/doctor/diagnosis/provider.go", "an issuer may end by a slash", "if want == has {", "if strings.TrimRight(want, \"/\") == has {", answers),
 	one("infra/doctor/diagnosis/provider.go", "a token that expired is good", "case e.Now.After(at(c.ExpiresAt).Add(skew)):", "case e.Now.After(at(c.ExpiresAt).Add(60 * skew)):", answers),
 	one("infra/doctor/diagnosis/agreement.go", "a tie has a winner", "if 2*count[value] <= len(all) && len(others) > 0 {", "if 2*count[value] < 0 {", doctor),
 	one("infra/doctor/diagnosis/deployment.go", "a deployer acts as others", "case owner == name && email != d.Email, shared:", "case owner != \"\", shared:", answers),
+	one("infra/doctor/diagnosis/deployment.go", "another project's role will do", "role == own:", "strings.HasPrefix(role, \"projects/\"):", answers),
+	one("infra/doctor/diagnosis/deployment.go", "deploying takes no role of its own", "slices.Contains(d.ProjectRoles, own) {", "true {", doctor),
 	one("infra/doctor/diagnosis/diagnosis.go", "another function's fault refuses this one's token", "case f.Elsewhere, f.Effect == Endangers", "case f.Effect == Endangers", answers),
-	one("infra/doctor/workflow/workflow.go", "a called job needs no caller's permission", "append(slices.Clip(outer.Asking), grant(f, id))", "append(slices.Clip(outer.Asking[:0]), grant(f, id))", workflows),
+	one("infra/doctor/diagnosis/condition.go", "a slip refuses in a part that is true", "Check: s.check, Effect: Doubts", "Check: s.check, Effect: Refuses", doctor),
+	one("infra/doctor/diagnosis/condition.go", "a slip explains what another alternative fails by", "if check == \"\" {\n\t\t\treturn nil", "if check == \"\" {\n\t\t\tcontinue", doctor),
+	one("infra/doctor/diagnosis/binding.go", "a stale member refuses beside the right one", "wasted, foreign = Doubts, Notes", "wasted, foreign = Refuses, Refuses", doctor),
+	one("infra/doctor/diagnosis/binding.go", "what is found of a member hides that none fits", "e.stopped(\"deployers.\"", "e.found(\"deployers.\"", doctor),
+	one("infra/doctor/diagnosis/admission.go", "one form of sub is refused, and so is the other", "if twin, ok := e.twin(c); ok && wellOff(twin) {", "if twin, ok := e.twin(c); ok && !wellOff(twin) {", doctor),
+	one("infra/doctor/diagnosis/workflow.go", "each workflow signs in here", "ours[run.Field(\"\")] = ours[run.Field(\"\")] || !e.elsewhere(s)", "ours[run.Field(\"\")] = true", doctor),
+	one("infra/doctor/diagnosis/trigger.go", "whatever happens starts the workflow", "if started || len(files) == 0 {", "if !started || len(files) == 0 {", doctor),
+	one("infra/doctor/diagnosis/trigger.go", "a job runs where the condition wants it", "hosting == workflow.SelfHosted && own {", "hosting == workflow.SelfHosted {", doctor),
+	one("infra/doctor/workflow/trigger.go", "a filter of branches lets tags through", "return isBranch && !tags || isTag && !branches", "return isBranch && !tags || isTag", workflows),
+	one("infra/doctor/workflow/trigger.go", "* fits a slash", "add(\"[^/]*\", star)", "add(\".*\", star)", workflows),
+	one("infra/doctor/workflow/trigger.go", "what is left out stays so, or comes back, by no order", "matches = positive(pattern)", "matches = matches || positive(pattern)", workflows),
+	one("infra/doctor/token/token.go", "what the endpoint answers is taken for claims", "if whole := answered(text); whole != \"\" {", "if whole := answered(text); whole == \"\" && text == nil {", claims),
+	one("infra/doctor/workflow/workflow.go", "a called job needs no caller's permission", "append(slices.Clip(outer.Asking), grant(f, id,", "append(slices.Clip(outer.Asking[:0]), grant(f, id,", workflows),
 	one("infra/doctor/workflow/workflow.go", "a job without permissions has the workflow's beside its own", "if permissions == nil && f.Permissions != nil {", "if f.Permissions != nil {", workflows),
 	one("infra/doctor/token/scenario.go", "both forms of sub are one", "byName.Subject, byID.Subject = c.Subjects()", "byName.Subject, _ = c.Subjects()\n\tbyID.Subject = byName.Subject", claims),
 	one("infra/doctor/command/show.go", "a terminal obeys a token", "if r != '\\n' && r != '\\t' && (unicode.IsControl(r)", "if r == 0 && (unicode.IsControl(r)", answers),
@@ -243,6 +262,19 @@ var doctorMutants = []mutant{
 
 // operatingMutants break what deploys, keeps and restores.
 var operatingMutants = []mutant{
+	one("infra/release/release.go", "a revision is promoted whatever it answers", "	if err := r.smoke(ctx, s); err != nil {\n		return err\n	}\n", "	_ = r.smoke(ctx, s)\n", releases),
+	one("infra/release/release.go", "a release that fails is left where it is", "errors.Join(err, r.rollBack(ctx))", "err", releases),
+	one("infra/release/release.go", "whoever stops a release stops its roll-back", "context.WithoutCancel(ctx)", "ctx", releases),
+	one("infra/release/release.go", "a change whose answer was lost may arrive after the roll-back", "	r.touched = true\n	if err := r.shift(ctx, flag)", "	if err := r.shift(ctx, flag)", releases),
+	one("infra/release/release.go", "somebody else's traffic is not seen", "case !maps.Equal(s.shares, want):", "case false:", releases),
+	one("infra/release/release.go", "somebody else's revision is not seen", "s.latest != r.candidate || s.tagged", "s.tagged", releases),
+	one("infra/release/release.go", "a roll-back is believed", "		if !maps.Equal(s.shares, back) {", "		if false {", releases),
+	one("infra/release/release.go", "what was cut off stays in the traffic", "	return r.rollBack(ctx)\n}\n\nfunc (r *release) deploy", "	return nil\n}\n\nfunc (r *release) deploy", releases),
+	one("infra/release/watch.go", "a fourth failure is waited for", "leastFailures, worstShare = 3, 5", "leastFailures, worstShare = 4, 5", releases),
+	one("infra/release/watch.go", "a revision may fail a little more", ">= requests*worstShare", "> requests*worstShare", releases),
+	one("infra/release/watch.go", "a revision is another commit", " || live.Release != r.commit", "", releases),
+	one("infra/release/watch.go", "the token goes where the revision sends it", "return http.ErrUseLastResponse", "return nil", releases),
+	one("infra/release/watch.go", "it is watched for no time", "for end := r.now().Add(r.watch);", "for end := r.now();", releases),
 	one("infra/changed/changed.go", "what went is not seen", "if _, err := os.Lstat(filepath.Join(dir, file)); err == nil {", "if true {", changed),
 	one("infra/changed/changed.go", "a file that moved stays where it was", `"--no-renames", `, `"--find-renames", `, changed),
 	one("infra/changed/changed.go", "what cannot be compared has not changed", `		fmt.Fprintf(errs, "everything: %q is no commit of this clone\n", base)
@@ -258,7 +290,30 @@ var operatingMutants = []mutant{
 	one("functions/rollup/rebuild/rebuild.go", "rollups of no facts stay", "\n	UNION SELECT 'deployments', environment_id, day FROM rollup_samples", "", rebuilds),
 	one("infra/bootstrap/github.go", "reviewers are taken away", "case err != nil && !absent(err):", "case err == nil || !absent(err):", bootstrap),
 	one("infra/bootstrap/shell.go", "a dry run does it", "	if sh.dry {", "	if false {", bootstrap),
+	one("infra/bootstrap/cloud.go", "a bucket of somebody else is ours", "	case has == name:", "	case has == \"\":", bootstrap),
+	one("infra/bootstrap/cloud.go", "a budget may be applied by a person alone", `[]string{"roles/billing.costsManager"}`, "nil", bootstrap),
+	one("infra/bootstrap/cloud.go", "what is given is given again", "slices.Contains(strings.Fields(has), role)", "slices.Contains(strings.Fields(has), \"\")", bootstrap),
 	one("infra/bootstrap/cloud.go", "any branch applies", `"assertion.ref == 'refs/heads/main'",`, "", bootstrap),
+	one("infra/bootstrap/cloud.go", "whoever pushes is planned", `"assertion.event_name == 'pull_request'", `, "", bootstrap),
+}
+
+// outageMutants break what holds when Google, a database or a network does not.
+var outageMutants = []mutant{
+	one("shared/scheduler/scheduler.go", "any job calls any schedule", "!said.Verified || !slices.Contains(g.accounts[path], said.Email)", "!said.Verified || slices.Contains(g.accounts[`nobody`], said.Email)", scheduled),
+	one("shared/scheduler/scheduler.go", "an address that nobody has proved counts", "!said.Verified || ", "", scheduled),
+	one("shared/scheduler/scheduler.go", "anybody takes the signature off", "if g.removed && strings.HasSuffix", "if strings.HasSuffix", scheduled),
+	one("shared/scheduler/scheduler.go", "a token without a signature may have expired", "return said, jwt.NewValidator(options...).Validate(said)", "return said, nil", scheduled),
+	one("shared/scheduler/scheduler.go", "an outage of Google's is the token's fault", "err != nil && away.Kind == fault.Unavailable", "err != nil && away.Kind == fault.Late", scheduled),
+	one("shared/scheduler/scheduler.go", "several tokens are one", "len(values) != 1", "len(values) == 0", scheduled),
+	one("shared/scheduler/keys.go", "whoever makes up keys has Google asked", "k.tried.IsZero() || now.Sub(k.tried) >= pause", "true", scheduled),
+	one("shared/scheduler/keys.go", "keys are kept for ever", "key != nil && now.Before(k.until)", "key != nil", scheduled),
+	one("shared/scheduler/keys.go", "short keys will do", "modulus.BitLen() < leastBits || ", "", scheduled),
+	one("functions/rollup/rollup_commits.go", "a call that comes twice counts twice", "SET commits = EXCLUDED.commits", "SET commits = rollup_commits.commits + EXCLUDED.commits", simulated),
+	one("shared/postgres/postgres.go", "a connection that takes no writes is kept", "err.Code != readOnly && fatal(conn, err)", "fatal(conn, err)", faults),
+	one("shared/postgres/redial.go", "an instance that is away is dialled at once again", "r.pause = min(max(firstPause, 2*r.pause), longestPause)", "r.pause = 0", dialling),
+	one("shared/postgres/redial.go", "a success ends no pause", "r.pause, r.until = 0, time.Time{}", "r.until = time.Time{}", dialling),
+	one("shared/secrets/manager.go", "a value that arrived damaged is believed", "if payload.GetDataCrc32C() != int64(", "if false && 0 != int64(", reading),
+	one("shared/secrets/manager.go", "nothing is a value", "if len(payload.GetData()) == 0 {", "if false {", reading),
 }
 
 // observedMutants break what is told of requests, and how long it may take.

@@ -194,8 +194,7 @@ func TestHealthSaysHowEachDependencyIs(t *testing.T) {
 			map[string]string{"postgres": "not reachable", "schema": "not reachable"}},
 		"the schema is older": {changed("DELETE FROM goose_db_version WHERE version_id = (SELECT max(version_id) FROM goose_db_version)"), redis,
 			map[string]string{"schema": found(expected - 1)}},
-		"the schema is newer": {changed("INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)"), redis,
-			map[string]string{"schema": found(9999)}},
+		"the schema is newer": {changed("INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)"), redis, nil},
 		"there is no schema": {changed("DROP TABLE goose_db_version"), redis,
 			map[string]string{"schema": found(0)}},
 		"the schema table is another": {func(t *testing.T) string {

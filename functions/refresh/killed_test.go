@@ -2,6 +2,7 @@ package refresh_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -105,6 +106,7 @@ type chained struct {
 	cookie     string
 	generation int64
 	unanswered int
+	away       int // of these, how often it was told to come again
 }
 
 // send refreshes once. Only a refusal is an error.
@@ -122,6 +124,9 @@ func (c *chained) send(url string) (answered bool, err error) {
 	defer func() { _ = response.Body.Close() }()
 	text, err := io.ReadAll(response.Body)
 	set := response.Cookies()
+	if response.StatusCode == http.StatusServiceUnavailable && len(set) == 0 && response.Header.Get("Retry-After") != "" {
+		c.away++
+	}
 	if response.StatusCode == http.StatusServiceUnavailable && len(set) == 0 || err != nil {
 		c.unanswered++
 		return false, nil
@@ -186,11 +191,12 @@ func (c *crowd) all(t *testing.T, do func(*chained) error) {
 func (c *crowd) once(t *testing.T, url string) {
 	t.Helper()
 	c.all(t, func(client *chained) error {
-		for {
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 			if answered, err := client.send(url); answered || err != nil {
 				return err
 			}
 		}
+		return errors.New("nothing was answered but 503 for a minute")
 	})
 }
 

@@ -11,13 +11,14 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/function"
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
 	"github.com/devops-dashboard/dashboard/shared/postgres"
+	"github.com/devops-dashboard/dashboard/shared/scheduler"
 )
 
 // Function is the rollup function.
 var Function = function.Function{
 	Name:  "rollup",
 	Doc:   "condenses facts into rollups and prunes; called by Cloud Scheduler.",
-	Needs: []function.Need{postgres.Need},
+	Needs: []function.Need{postgres.Need, scheduler.Need},
 	Tables: []function.Grant{
 		{Table: "dirty_days", Owner: true, Select: "rollup, scope, day", Delete: true}, // marks are made by whoever writes facts
 		{Table: "rollup_deployments", Owner: true,
@@ -45,6 +46,7 @@ var Function = function.Function{
 		{Name: "prune", Cron: "17 * * * *", Path: "/api/rollup/prune"},
 	},
 	Routes: func(api *httpapi.API, env *function.Env) {
+		scheduler.Protect(api, env)
 		condenser{db: postgres.For(env), now: env.Now}.route(api)
 		pruner{db: postgres.For(env), now: env.Now}.route(api)
 	},

@@ -84,15 +84,31 @@ func TestTheCloudIsMadeReadyOnce(t *testing.T) {
 		"storage buckets update gs://acme-dash-terraform --versioning",
 		"iam service-accounts create terraform",
 		"--member=serviceAccount:terraform@acme-dash.iam.gserviceaccount.com --role=roles/run.admin --condition=None",
+		"--role=roles/iam.roleAdmin --condition=None",
+		"--role=roles/storage.admin --condition=None",
 		"providers create-oidc github",
-		"--attribute-condition=assertion.repository_owner_id == '65' && assertion.repository_id == '74' && assertion.ref == 'refs/heads/main' && assertion.ref_type == 'branch' && " +
-			"assertion.event_name == 'workflow_dispatch' && assertion.runner_environment == 'github-hosted' && has(assertion.environment) && assertion.environment == 'infra' && " +
-			"assertion.workflow_ref.endsWith('/.github/workflows/infra.yml@refs/heads/main')",
+		"--workload-identity-pool=terraform --issuer-uri=https://token.actions.githubusercontent.com --attribute-mapping=google.subject='gh:' + assertion.repository_id + ':infra',attribute.repository_id=assertion.repository_id" +
+			" --attribute-condition=assertion.repository_owner_id == '65' && assertion.repository_id == '74' && assertion.runner_environment == 'github-hosted' && has(assertion.environment) && assertion.environment == 'infra' && " +
+			"assertion.ref == 'refs/heads/main' && assertion.ref_type == 'branch' && assertion.event_name == 'workflow_dispatch' && assertion.workflow_ref.endsWith('/.github/workflows/infra.yml@refs/heads/main')\n",
+		"--workload-identity-pool=infra-plan --issuer-uri=https://token.actions.githubusercontent.com --attribute-mapping=google.subject='gh:' + assertion.repository_id + ':infra-plan',attribute.repository_id=assertion.repository_id" +
+			" --attribute-condition=assertion.repository_owner_id == '65' && assertion.repository_id == '74' && assertion.runner_environment == 'github-hosted' && has(assertion.environment) && assertion.environment == 'infra-plan' && " +
+			"assertion.event_name == 'pull_request' && assertion.workflow_ref.contains('/.github/workflows/infra.yml@refs/pull/')\n",
+		"service-accounts add-iam-policy-binding infra-plan@acme-dash.iam.gserviceaccount.com --project=acme-dash --role=roles/iam.workloadIdentityUser --member=principalSet://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/infra-plan/attribute.repository_id/74",
 		"/projects/123456789012/locations/global/workloadIdentityPools/terraform/attribute.repository_id/74",
 	} {
 		if !strings.Contains(log, want) {
 			t.Errorf("it lacks %s:\n%s", want, log)
 		}
+	}
+	// Who plans a pull request reads, and no more than this.
+	var may []string
+	for _, line := range d.log() {
+		if strings.Contains(line, "--member=serviceAccount:infra-plan@") {
+			may = append(may, line[strings.Index(line, "--role="):])
+		}
+	}
+	if want := []string{"--role=roles/browser --condition=None", "--role=roles/serviceusage.serviceUsageConsumer --condition=None", "--role=roles/storage.objectViewer"}; !slices.Equal(may, want) {
+		t.Errorf("infra-plan may %q", may)
 	}
 	for _, never := range []string{"owner ", "editor", "projects create", "allUsers"} {
 		if strings.Contains(log, "roles/"+strings.TrimSpace(never)) || strings.Contains(log, never) {
@@ -141,6 +157,24 @@ func TestAProjectIsMadeWhereSomebodyPays(t *testing.T) {
 	}
 }
 
+func TestWhoAppliesMayKeepABudget(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	if code, said := d.run(cloudArgs...); code != 0 || strings.Contains(strings.Join(d.log(), "\n"), "billing") {
+		t.Fatalf("without a budget: exit code %d: %s", code, said)
+	}
+	const account = "012345-6789AB-CDEF01"
+	give := "gcloud billing accounts add-iam-policy-binding " + account + " --member=serviceAccount:terraform@acme-dash.iam.gserviceaccount.com --role=roles/billing.costsManager"
+	for range 2 {
+		if code, said := d.run(append(cloudArgs, "-budget", account)...); code != 0 {
+			t.Fatalf("exit code %d: %s", code, said)
+		}
+		if given := slices.DeleteFunc(d.log(), func(line string) bool { return line != give }); len(given) != 1 {
+			t.Errorf("%s: done %d times", give, len(given))
+		}
+	}
+}
+
 func TestGitHubIsToldOnce(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -156,16 +190,19 @@ func TestGitHubIsToldOnce(t *testing.T) {
 	}
 	const repository = "--repo=acme/dash"
 	for line, want := range map[string]string{
-		"gh variable set PROJECT_ID " + repository:                                         "acme-dash",
-		"gh variable set PROJECT_NUMBER " + repository:                                     "123456789012",
-		"gh variable set REGION " + repository:                                             "europe-west1",
-		"gh variable set WIF_PROVIDER " + repository:                                       "projects/123456789012/locations/global/workloadIdentityPools/github/providers/dashboard",
-		"gh variable set WIF_PROVIDER " + repository + " --env=infra":                      "projects/123456789012/locations/global/workloadIdentityPools/terraform/providers/github",
-		"gh variable set TFVARS " + repository + " --env=infra":                            "region = \"europe-west1\"\n",
-		"gh api --method=PUT repos/acme/dash/environments/prod-auth --input=- --silent":    `{"deployment_branch_policy":{"protected_branches":false,"custom_branch_policies":true}}`,
-		"gh api --method=PUT repos/acme/dash/environments/prod-migrate --input=- --silent": `{"deployment_branch_policy":{"protected_branches":false,"custom_branch_policies":true}}`,
-		"gh api --method=PUT repos/acme/dash/environments/infra --input=- --silent":        `{"deployment_branch_policy":{"protected_branches":false,"custom_branch_policies":true}}`,
-		"gh api --method=POST repos/acme/dash/environments/prod-auth/deployment-branch-policies --raw-field=name=main --raw-field=type=branch --silent": "",
+		"gh variable set PROJECT_ID " + repository: "acme-dash",
+		"gh variable set WIF " + repository: `{"project_id":"acme-dash","project_number":"123456789012","provider":{"name":"projects/123456789012/locations/global/workloadIdentityPools/github/providers/dashboard"},` +
+			`"deployers":{"auth":{"environment":"prod-auth"},"migrate":{"environment":"prod-migrate"}},"functions":{"auth":{"region":"europe-west1"}}}`,
+		"gh variable set REGION " + repository:                             "europe-west1",
+		"gh variable set WIF_PROVIDER " + repository:                       "projects/123456789012/locations/global/workloadIdentityPools/github/providers/dashboard",
+		"gh variable set WIF_PROVIDER " + repository + " --env=infra":      "projects/123456789012/locations/global/workloadIdentityPools/terraform/providers/github",
+		"gh variable set TFVARS " + repository + " --env=infra":            "region = \"europe-west1\"\n",
+		"gh variable set WIF_PROVIDER " + repository + " --env=infra-plan": "projects/123456789012/locations/global/workloadIdentityPools/infra-plan/providers/github",
+		"gh api --method=POST repos/acme/dash/environments/infra-plan/deployment-branch-policies --raw-field=name=refs/pull/*/merge --raw-field=type=branch --silent": "",
+		"gh api --method=PUT repos/acme/dash/environments/prod-auth --input=- --silent":                                                                               `{"deployment_branch_policy":{"protected_branches":false,"custom_branch_policies":true}}`,
+		"gh api --method=PUT repos/acme/dash/environments/prod-migrate --input=- --silent":                                                                            `{"deployment_branch_policy":{"protected_branches":false,"custom_branch_policies":true}}`,
+		"gh api --method=PUT repos/acme/dash/environments/infra --input=- --silent":                                                                                   `{"deployment_branch_policy":{"protected_branches":false,"custom_branch_policies":true}}`,
+		"gh api --method=POST repos/acme/dash/environments/prod-auth/deployment-branch-policies --raw-field=name=main --raw-field=type=branch --silent":               "",
 	} {
 		if got, called := inputs[line]; !called || got != want {
 			t.Errorf("%s: called %t with %q, want %q", line, called, got, want)
@@ -176,7 +213,7 @@ func TestGitHubIsToldOnce(t *testing.T) {
 		t.Errorf("again: exit code %d, done was %q: %s", code, d.log()[first:], said)
 	}
 	d.write(filepath.Join(d.dir, "infra", "terraform.tfvars"), "region = \"us-east1\"\n")
-	if code, _ := d.run(githubArgs...); code != 0 || !slices.Equal(d.log()[first:], []string{"gh variable set TFVARS " + repository + " --env=infra"}) {
+	if code, _ := d.run(githubArgs...); code != 0 || !slices.Equal(d.log()[first:], []string{"gh variable set TFVARS " + repository + " --env=infra", "gh variable set TFVARS " + repository + " --env=infra-plan"}) {
 		t.Errorf("after a change: exit code %d, done was %q", code, d.log()[first:])
 	}
 }
@@ -249,9 +286,10 @@ func TestProgramsThatMisbehave(t *testing.T) {
 		"a repository without numbers":  {cloudArgs, "gh api\nsays null", "tells no numbers of acme/dash"},
 		"services":                      {cloudArgs, "gcloud services enable\n" + denied, denied},
 		"a bucket somebody else has":    {cloudArgs, "gcloud storage buckets create\nHTTPError 409", "HTTPError 409"},
-		"a bucket we may not see":       {cloudArgs, "gcloud storage buckets describe\n" + denied, denied},
+		"buckets we may not see":        {cloudArgs, "gcloud storage buckets list\n" + denied, denied},
 		"an account":                    {cloudArgs, "gcloud iam service-accounts create\n" + denied, denied},
 		"a policy":                      {cloudArgs, "gcloud projects get-iam-policy\n" + denied, denied},
+		"a billing account of others":   {append(slices.Clip(cloudArgs), "-budget", "012345-6789AB-CDEF01"), "gcloud billing accounts\n" + denied, "A billing account's administrator can give that"},
 		"a grant":                       {cloudArgs, "gcloud projects add-iam-policy-binding\nUnknown service account", "Unknown service account"},
 		"a pool":                        {cloudArgs, "gcloud iam workload-identity-pools create\n" + denied, denied},
 		"a provider we may not see":     {cloudArgs, "gcloud iam workload-identity-pools providers describe\n" + denied, denied},
@@ -311,6 +349,8 @@ func TestCommandSaysWhatIsWrong(t *testing.T) {
 		`-region is "Europe" and must be a reg`: {"cloud", "-project", "acme-dash", "-repository", "acme/dash", "-region", "Europe"},
 		`-repository is "dash" and must be OWN`: {"github", "-repository", "dash"},
 		`-billing is "mine" and must be a bill`: {"cloud", "-project", "acme-dash", "-repository", "acme/dash", "-billing", "mine"},
+		`-budget is "50" and must be a billing`: {"cloud", "-project", "acme-dash", "-repository", "acme/dash", "-budget", "50"},
+		"not defined: -budget":                  {"github", "-budget", "012345-6789AB-CDEF01"},
 	} {
 		if code, said := d.run(args...); code != 2 || !strings.Contains(said, want) {
 			t.Errorf("%q: exit code %d, %s", args, code, said)

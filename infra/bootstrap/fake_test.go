@@ -37,6 +37,15 @@ type call struct {
 
 func (c call) line() string { return strings.Join(c.Args, " ") }
 
+// environment is the one whose variables it is about.
+func (c call) environment() string {
+	i := slices.IndexFunc(c.Args, func(arg string) bool { return strings.HasPrefix(arg, "--env=") })
+	if i < 0 {
+		return ""
+	}
+	return c.Args[i]
+}
+
 func calls(dir string) []call {
 	text, err := os.ReadFile(filepath.Join(dir, "calls"))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -116,28 +125,43 @@ func (f fake) answer(now call, before []call) (string, bool) {
 		return "123456789012", made("projects create") || !exists(f.dir, "no-project")
 	case strings.Contains(line, "get-iam-policy"):
 		var roles []string
+		kind, rest, _ := strings.Cut(line, " get-iam-policy ")
+		name, _, _ := strings.Cut(rest, " ")
 		for _, c := range before {
-			if strings.HasPrefix(c.line(), "gcloud projects add-iam-policy-binding") {
-				roles = append(roles, strings.TrimPrefix(c.Args[5], "--role="))
+			given, member, _ := strings.Cut(c.line(), " --member=")
+			member, role, _ := strings.Cut(member, " --role=")
+			if given == kind+" add-iam-policy-binding "+name && strings.Contains(line, "--filter=bindings.members="+member+" ") {
+				roles = append(roles, strings.Fields(role)[0])
 			}
 		}
 		return strings.Join(roles, "\n"), true
+	case strings.HasPrefix(line, "gcloud storage buckets list"):
+		return map[bool]string{true: "acme-dash-terraform"}[made("storage buckets create gs://acme-dash-terraform")], made("projects create") || !exists(f.dir, "no-project")
 	case strings.Contains(line, "describe"):
 		i := slices.Index(now.Args, "describe")
 		name, _, _ := strings.Cut(now.Args[i+1], "@")
-		return "there", made(strings.Join(now.Args[:i], " ")+" create", name)
+		in := slices.IndexFunc(now.Args, func(arg string) bool { return strings.HasPrefix(arg, "--workload-identity-pool=") })
+		if in < 0 {
+			return "there", made(strings.Join(now.Args[:i], " ")+" create", " "+name)
+		}
+		return "there", made(strings.Join(now.Args[:i], " ")+" create", name, now.Args[in])
 	case strings.HasPrefix(line, "gh variable list"):
 		type variable struct{ Name, Value string }
 		all := []variable{}
 		for _, c := range before {
-			if strings.HasPrefix(c.line(), "gh variable set") && strings.Contains(c.line(), "--env=infra") == strings.Contains(line, "--env=infra") {
+			if strings.HasPrefix(c.line(), "gh variable set") && c.environment() == now.environment() {
 				all = append(all, variable{c.Args[3], c.Input})
 			}
 		}
 		text, _ := json.Marshal(all)
 		return strings.NewReplacer("Name", "name", "Value", "value").Replace(string(text)), true
 	case strings.Contains(line, "deployment-branch-policies"):
-		return map[bool]string{true: "main"}[made("--method=POST "+now.Args[2])], true
+		for _, c := range before {
+			if strings.Contains(c.line(), "--method=POST "+now.Args[2]+" ") {
+				return strings.TrimPrefix(c.Args[4], "--raw-field=name="), true
+			}
+		}
+		return "", true
 	case strings.Contains(line, "/environments/"):
 		return "true", made("--method=PUT " + now.Args[2])
 	default: // gh api repos/OWNER/NAME

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,38 +36,42 @@ func github(sh shell, o options) error {
 	if err != nil {
 		return fmt.Errorf("%w: what was applied is to be told to GitHub too", err)
 	}
-	names := []string{"infra"}
+	from := map[string]string{applying.environment: "main", planning.environment: "refs/pull/*/merge"}
 	for _, d := range w.Deployers {
-		names = append(names, d.Environment)
+		from[d.Environment] = "main"
 	}
-	slices.Sort(names)
-	for _, name := range names {
-		if err := environment(sh, o, name); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(from)) {
+		if err := environment(sh, o, name, from[name]); err != nil {
 			return err
 		}
 	}
+	// The doctor reads it before each deployment. It holds nothing secret.
+	var compact bytes.Buffer
+	_ = json.Compact(&compact, []byte(text)) // which was read above
 	region := ""
 	for _, f := range w.Functions {
 		region = f.Region
 	}
 	if err := set(sh, o, nil, map[string]string{
-		"PROJECT_ID": w.ProjectID, "PROJECT_NUMBER": w.ProjectNumber, "REGION": region, "WIF_PROVIDER": w.Provider.Name,
+		"PROJECT_ID": w.ProjectID, "REGION": region, "WIF": compact.String(), "WIF_PROVIDER": w.Provider.Name,
 	}); err != nil {
 		return err
 	}
-	if err := set(sh, o, []string{"--env=infra"}, map[string]string{
-		"TFVARS":       string(settings),
-		"WIF_PROVIDER": "projects/" + w.ProjectNumber + "/locations/global/workloadIdentityPools/" + pool + "/providers/" + provider,
-	}); err != nil {
-		return err
+	for _, d := range []door{applying, planning} {
+		if err := set(sh, o, []string{"--env=" + d.environment}, map[string]string{
+			"TFVARS":       string(settings),
+			"WIF_PROVIDER": "projects/" + w.ProjectNumber + "/locations/global/workloadIdentityPools/" + d.pool + "/providers/" + provider,
+		}); err != nil {
+			return err
+		}
 	}
-	sh.say("\nNext: say who must agree before infra is applied (Settings, Environments, infra, Required reviewers), and\n  gh secret set UPSTASH_API_KEY --env=infra --repo=%s\nThen deploy everything:\n  gh workflow run deploy.yml --repo=%s", o.repository, o.repository)
+	sh.say("\nNext: say who must agree before infra is applied, and before a pull request is planned, which can read Terraform's state (Settings, Environments, infra and infra-plan, Required reviewers), and\n  gh secret set UPSTASH_API_KEY --env=infra --repo=%s\nThen deploy everything:\n  gh workflow run deploy.yml --repo=%s", o.repository, o.repository)
 	return nil
 }
 
-// environment has deployments from it come from main alone. One that is there keeps
-// its reviewers, which a change through the API would take away.
-func environment(sh shell, o options, name string) error {
+// environment has it used from one branch, or from what a pattern matches, alone. One
+// that is there keeps its reviewers, which a change through the API would take away.
+func environment(sh shell, o options, name, from string) error {
 	at := "repos/" + o.repository + "/environments/" + name
 	custom, err := sh.ask("gh", "api", at, "--jq", ".deployment_branch_policy.custom_branch_policies")
 	there := err == nil
@@ -78,7 +83,7 @@ func environment(sh shell, o options, name string) error {
 			return err
 		}
 	case custom != "true":
-		return fmt.Errorf("the environment %s may be used from any branch: in Settings, Environments, %s choose Selected branches, and main", name, name)
+		return fmt.Errorf("the environment %s may be used from any branch: in Settings, Environments, %s choose Selected branches, and %s", name, name, from)
 	}
 	branches := ""
 	if there || !sh.dry {
@@ -87,13 +92,13 @@ func environment(sh shell, o options, name string) error {
 		}
 	}
 	switch branches {
-	case "main":
+	case from:
 		sh.say("the environment %s is there", name)
 		return nil
 	case "":
-		return sh.do("", "gh", "api", "--method=POST", at+"/deployment-branch-policies", "--raw-field=name=main", "--raw-field=type=branch", "--silent")
+		return sh.do("", "gh", "api", "--method=POST", at+"/deployment-branch-policies", "--raw-field=name="+from, "--raw-field=type=branch", "--silent")
 	default:
-		return fmt.Errorf("the environment %s may be used from %s: in Settings, Environments, %s leave main alone", name, strings.Join(strings.Fields(branches), ", "), name)
+		return fmt.Errorf("the environment %s may be used from %s: in Settings, Environments, %s leave %s alone", name, strings.Join(strings.Fields(branches), ", "), name, from)
 	}
 }
 

@@ -9,9 +9,10 @@ import (
 	"regexp"
 )
 
-const usage = `bootstrap cloud  -project ID -repository OWNER/NAME [-region R] [-billing ACCOUNT] [-dry-run]
+const usage = `bootstrap cloud  -project ID -repository OWNER/NAME [-region R] [-billing ACCOUNT] [-budget ACCOUNT] [-dry-run]
     makes the bucket of Terraform's state, and the account that applies it from
-    GitHub; and the project itself where -billing says who pays
+    GitHub; and the project itself where -billing says who pays. With -budget that
+    account may keep budgets of the billing account, for the variable budget
 bootstrap github -repository OWNER/NAME [-dry-run]
     after terraform apply: GitHub's variables and environments
 
@@ -24,8 +25,10 @@ var errUsage = errors.New("see bootstrap -h")
 
 // options are what the operator says.
 type options struct {
-	project, region, repository, billing string
+	project, region, repository, billing, budget string
 }
+
+var billingAccount = regexp.MustCompile(`^([0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6})?$`)
 
 // what each must look like, and where it is copied from.
 var shapes = []struct {
@@ -37,7 +40,8 @@ var shapes = []struct {
 	{"project", func(o options) string { return o.project }, regexp.MustCompile(`^[a-z][a-z0-9-]{4,28}[a-z0-9]$`), "a project's id (not its number or name), such as acme-dash"},
 	{"region", func(o options) string { return o.region }, regexp.MustCompile(`^[a-z]+-[a-z]+[0-9]{1,2}$`), "a region, such as europe-west1"},
 	{"repository", func(o options) string { return o.repository }, regexp.MustCompile(`^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$`), "OWNER/NAME of the repository on GitHub"},
-	{"billing", func(o options) string { return o.billing }, regexp.MustCompile(`^([0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6})?$`), "a billing account, such as 012345-6789AB-CDEF01"},
+	{"billing", func(o options) string { return o.billing }, billingAccount, "a billing account, such as 012345-6789AB-CDEF01"},
+	{"budget", func(o options) string { return o.budget }, billingAccount, "a billing account, such as 012345-6789AB-CDEF01"},
 }
 
 // Run is the command, at the root of the repository at dir, with the programs on
@@ -72,6 +76,7 @@ func run(args []string, sh shell) error {
 		flags.StringVar(&o.project, "project", "", "")
 		flags.StringVar(&o.region, "region", "europe-west1", "")
 		flags.StringVar(&o.billing, "billing", "", "")
+		flags.StringVar(&o.budget, "budget", "", "")
 	}
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return err

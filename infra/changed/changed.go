@@ -96,7 +96,7 @@ func since(ctx context.Context, dir, base string, errs io.Writer) (Changes, erro
 // Which modules a change of go.mod concerns, only a build would tell.
 func concernsAll(file string) bool {
 	return file == "go.mod" || file == "go.sum" || file == ".github/workflows/deploy.yml" ||
-		strings.HasPrefix(file, "shared/function/stage/") && built(file)
+		(strings.HasPrefix(file, "shared/function/stage/") || strings.HasPrefix(file, "infra/release/")) && built(file)
 }
 
 // built tells whether a file may be part of a build.

@@ -119,6 +119,7 @@ func TestAChangeTouchesWhatIsBuiltFromIt(t *testing.T) {
 		"the way it is deployed":      {func(h house) { h.write(".github/workflows/deploy.yml", "x") }, everything},
 		"another workflow":            {func(h house) { h.write(".github/workflows/ci.yml", "x") }, ""},
 		"the way it is staged":        {func(h house) { h.write("shared/function/stage/stage.go", "package stage\n") }, everything},
+		"the way it is released":      {func(h house) { h.write("infra/release/release.go", "package main\n") }, everything},
 		"a test of how it is staged":  {func(h house) { h.write("shared/function/stage/stage_test.go", "package stage\n") }, ""},
 		"a manifest in another order": {func(h house) { h.write("infra/functions.json", `{"functions":[{"name":"auth"},{"name":"web"}]}`) }, ""},
 		"a name that git would quote": {func(h house) { h.write("functions/web/page/ä.html", "x") }, "web"},

@@ -4,6 +4,9 @@ mock_provider "google" {
   mock_data "google_project" {
     defaults = { number = "123456789012" }
   }
+  mock_resource "google_storage_bucket" {
+    defaults = { project_number = 123456789012 }
+  }
 }
 mock_provider "upstash" {}
 

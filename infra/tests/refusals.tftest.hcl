@@ -6,6 +6,9 @@ mock_provider "google" {
   mock_data "google_project" {
     defaults = { number = "123456789012" }
   }
+  mock_resource "google_storage_bucket" {
+    defaults = { project_number = 123456789012 }
+  }
 }
 mock_provider "upstash" {}
 
@@ -465,4 +468,40 @@ run "alert_to_nobody" {
   }
 
   expect_failures = [check.somebody_is_told]
+}
+
+# Those that Google would find later, or nobody.
+
+run "bucket_with_a_long_name" {
+  command = plan
+
+  variables {
+    project_id = "acme-dash-of-thirty-characters"
+    region     = "northamerica-northeast1"
+  }
+
+  expect_failures = [google_storage_bucket.sources]
+}
+
+run "bucket_of_another" {
+  command = plan
+
+  override_resource {
+    target          = google_storage_bucket.sources
+    override_during = plan
+    values          = { project_number = 999999999999 }
+  }
+
+  expect_failures = [google_storage_bucket.sources]
+}
+
+run "builds_of_nobody" {
+  command = plan
+
+  override_data {
+    target = data.google_project_iam_policy.this
+    values = { policy_data = "{\"bindings\":[{\"role\":\"roles/cloudbuild.builds.builder\",\"members\":[\"serviceAccount:123456789012@cloudbuild.gserviceaccount.com\"]}]}" }
+  }
+
+  expect_failures = [check.builds_of_nobody]
 }

@@ -45,6 +45,9 @@ type API struct {
 	// Guard proves who calls a Bearer route. It returns the context for the
 	// handler, or a fault. Without one, Bearer routes refuse everybody.
 	Guard func(huma.Context) (context.Context, error)
+	// GuardScheduler proves that the scheduler calls a Scheduler route, or returns a
+	// fault. Without one, Scheduler routes refuse everybody.
+	GuardScheduler func(huma.Context) error
 	// Limit admits a call by passing it on, or refuses it with a fault before its body
 	// is read. It is asked after Guard, which makes callers
 	// known. Without one, nothing is limited.
@@ -87,7 +90,7 @@ func New(mux *http.ServeMux, timeout time.Duration) *API {
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"access_token":   {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "The access token that sign-in and refresh answer with."},
 		"session_cookie": {Type: "apiKey", In: "cookie", Name: RefreshCookie, Description: "The refresh token, set by sign-in."},
-		"scheduler":      {Type: "http", Scheme: "bearer", Description: "Google's identity token for the scheduler's account, checked by Cloud Run."},
+		"scheduler":      {Type: "http", Scheme: "bearer", Description: "Google's identity token for the account of the schedule."},
 	}
 	api := &API{API: humago.New(mux, config), mux: mux, timeout: timeout}
 	document := api.OpenAPI()
@@ -102,7 +105,7 @@ func (a *API) addRefusals(document *huma.OpenAPI, op *huma.Operation) {
 	if op.RequestBody != nil {
 		statuses = append(statuses, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
-	if access(op) == "bearer" {
+	if who := access(op); who == "bearer" || who == "scheduler" {
 		statuses = append(statuses, http.StatusUnauthorized)
 	}
 	problem := document.Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")
@@ -199,14 +202,17 @@ func (a *API) guard(ctx huma.Context, next func(huma.Context)) {
 	if who != "public" {
 		ctx.SetHeader("Cache-Control", "no-store") // what one caller may see is kept by no cache
 	}
-	if who != "bearer" {
-		next(ctx)
-		return
-	}
-	if a.Guard == nil {
+	known, err := ctx.Context(), error(nil)
+	switch {
+	case who == "bearer" && a.Guard == nil:
 		panic(ctx.Operation().OperationID + ": a Bearer route in a function that did not call identity.Protect")
+	case who == "scheduler" && a.GuardScheduler == nil:
+		panic(ctx.Operation().OperationID + ": a Scheduler route in a function that did not call scheduler.Protect")
+	case who == "bearer":
+		known, err = a.Guard(ctx)
+	case who == "scheduler":
+		err = a.GuardScheduler(ctx)
 	}
-	known, err := a.Guard(ctx)
 	if err != nil {
 		writeFault(a, ctx, err)
 		return

@@ -108,13 +108,41 @@ func TestGuardDecidesOnBearerRoutesAlone(t *testing.T) {
 	}
 }
 
-func TestBearerRouteWithoutAGuardRefusesEverybody(t *testing.T) {
+func TestSchedulersGuardDecidesOnItsRoutesAlone(t *testing.T) {
+	t.Parallel()
+	house := open(t, func(api *httpapi.API) {
+		api.GuardScheduler = func(ctx huma.Context) error {
+			if ctx.Header("Authorization") != "Bearer good" {
+				return fault.New(fault.Unauthenticated, "invalid_token", "Be the scheduler.")
+			}
+			return nil
+		}
+		api.Guard = func(ctx huma.Context) (context.Context, error) { return ctx.Context(), nil }
+		huma.Register(api, operation("GET", "/scheduler", guarded(httpapi.Scheduler)), ok)
+		huma.Register(api, operation("GET", "/bearer", guarded(httpapi.Bearer)), ok)
+		huma.Register(api, operation("GET", "/public"), ok)
+	})
+	for _, test := range []struct {
+		path, token string
+		status      int
+	}{{"/scheduler", "Bearer good", 200}, {"/scheduler", "Bearer bad", 401}, {"/scheduler", "", 401}, {"/bearer", "", 200}, {"/public", "", 200}} {
+		answer, body := do(t, request(t, "GET", house.URL+test.path, nil, "Authorization", test.token))
+		if answer.StatusCode != test.status || test.status == 401 && problem(t, answer, body).Code != "invalid_token" {
+			t.Errorf("%s with %q: %d %s", test.path, test.token, answer.StatusCode, body)
+		}
+	}
+}
+
+func TestRouteWithoutItsGuardRefusesEverybody(t *testing.T) {
 	t.Parallel()
 	house := open(t, func(api *httpapi.API) {
 		huma.Register(api, operation("GET", "/bearer", guarded(httpapi.Bearer)), ok)
+		huma.Register(api, operation("GET", "/scheduler", guarded(httpapi.Scheduler)), ok)
 	})
-	if answer, body := do(t, request(t, "GET", house.URL+"/bearer", nil)); answer.StatusCode != 500 || problem(t, answer, body).Code != "internal" {
-		t.Errorf("%d %s", answer.StatusCode, body)
+	for _, path := range []string{"/bearer", "/scheduler"} {
+		if answer, body := do(t, request(t, "GET", house.URL+path, nil)); answer.StatusCode != 500 || problem(t, answer, body).Code != "internal" {
+			t.Errorf("%s: %d %s", path, answer.StatusCode, body)
+		}
 	}
 }
 

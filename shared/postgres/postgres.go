@@ -126,7 +126,8 @@ func (s settings) open(ctx context.Context) (*pgxpool.Pool, func() error, error)
 			return nil, nil, err
 		}
 		closeDialer = dialer.Close
-		config.ConnConfig.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) { return dialer.Dial(ctx, s.instance) }
+		redial := &redial{now: time.Now, dial: func(ctx context.Context) (net.Conn, error) { return dialer.Dial(ctx, s.instance) }}
+		config.ConnConfig.DialFunc = redial.Dial
 	}
 	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), config)
 	if err != nil {
@@ -149,6 +150,12 @@ func (s settings) tune(config *pgxpool.Config) error {
 	// A statement that waits for a lock gives up before its caller does.
 	config.ConnConfig.RuntimeParams["lock_timeout"] = "1500"
 	config.ConnConfig.RuntimeParams["application_name"] = "devops-dashboard"
+	// A connection to a server that takes no writes leads there for as long as it lives,
+	// or keeps that to itself though the server has changed its mind.
+	fatal := config.ConnConfig.OnPgError
+	config.ConnConfig.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
+		return err.Code != readOnly && fatal(conn, err)
+	}
 	// Compiling a statement costs more than any of ours takes.
 	config.ConnConfig.RuntimeParams["jit"] = "off"
 	if s.traced {
@@ -262,12 +269,15 @@ func (r row) Scan(dest ...any) error {
 	return Fault(r.Row.Scan(dest...))
 }
 
+// readOnly is the SQLSTATE of a write where none is taken.
+const readOnly = "25006"
+
 // away lists the SQLSTATE classes and codes that mean "not now": the server is
 // down, starting, stopping, read-only after a failover, out of something, or a
 // lock was not had in time. https://www.postgresql.org/docs/16/errcodes-appendix.html
 var away = map[string]bool{
 	"08": true, "53": true, "57P": true, "58": true,
-	"25006": true, "40001": true, "40P01": true, "55P03": true, "57014": true,
+	readOnly: true, "40001": true, "40P01": true, "55P03": true, "57014": true,
 }
 
 // Fault returns err as an Unavailable fault when the database is away, and as it

@@ -314,6 +314,38 @@ func TestErrorsOfLiveStatements(t *testing.T) {
 	}
 }
 
+// A server that has become read-only is found out once, and not for as long as a
+// connection to it lives.
+func TestConnectionThatTakesNoWritesIsNotKept(t *testing.T) {
+	t.Parallel()
+	env := newEnv(map[string]string{"DATABASE_URL": pgtest.URL(t), "DATABASE_POOL": "1"})
+	t.Cleanup(func() { _ = env.Stop(context.Background()) })
+	db := postgres.For(env)
+	for _, sql := range []string{"CREATE TABLE numbers (n int UNIQUE)", "INSERT INTO numbers VALUES (1)", "SET default_transaction_read_only = on"} {
+		if _, err := db.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pid := func() int {
+		n, err := ask[int](t.Context(), db, "SELECT pg_backend_pid()")
+		if err != nil {
+			t.Error(err)
+		}
+		return n
+	}
+	before := pid()
+	if _, err := db.Exec(t.Context(), "INSERT INTO numbers VALUES (2)"); !unavailable(err) {
+		t.Errorf("while it is read-only: %v", err)
+	}
+	if _, err := db.Exec(t.Context(), "INSERT INTO numbers VALUES (2)"); err != nil || pid() == before {
+		t.Errorf("the connection was kept: %v", err)
+	}
+	before = pid()
+	if _, err := db.Exec(t.Context(), "INSERT INTO numbers VALUES (2)"); unavailable(err) || pid() != before {
+		t.Errorf("a connection is dropped for any error: %v", err)
+	}
+}
+
 func TestTransaction(t *testing.T) {
 	t.Parallel()
 	db := postgres.Over(pgtest.Pool(t))

@@ -56,8 +56,9 @@ type options struct {
 func parse(args []string, out io.Writer) (options, error) {
 	o := options{variables: map[string]string{}, now: time.Now()}
 	flags := flag.NewFlagSet("doctor", flag.ContinueOnError)
-	flags.SetOutput(out)
-	flags.Usage = func() {
+	flags.SetOutput(io.Discard) // an error is told once, and not above all the flags
+	help := func() {
+		flags.SetOutput(out)
 		fmt.Fprint(out, usage)
 		flags.PrintDefaults()
 		fmt.Fprintln(out, "\nScenarios, each also with -FUNCTION at its end:")
@@ -70,7 +71,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.StringVar(&o.root, "root", "", "the repository's `FOLDER`, for its ignore files (default: two above the workflows)")
 	flags.StringVar(&o.token, "token", "", "the token, or its claims as JSON, in `FILE`; - for standard input")
 	flags.StringVar(&o.claims, "claims", "", "the same as -token, for a `FILE` of claims")
-	flags.StringVar(&o.scenario, "scenario", "", "in place of a token: what happens, by `NAME` (default push-main)")
+	flags.StringVar(&o.scenario, "scenario", "", "in place of a token: what happens, by `NAME` (default: push-main, or what else starts the workflow and is admitted)")
 	flags.StringVar(&o.function, "function", "", "whose deployment it is about, by `NAME` (default: what the token says, or each)")
 	flags.StringVar(&o.jwks, "jwks", "", "the issuer's keys in `FILE`, to check the token's signature")
 	flags.StringVar(&o.origin.OwnerID, "owner-id", "", "a scenario's owner, by `NUMBER` (default: what the condition wants)")
@@ -99,12 +100,17 @@ func parse(args []string, out io.Writer) (options, error) {
 		return nil
 	})
 	flags.Func("now", "look at a token as of this `TIME`, such as 2026-11-24T12:00:00Z", func(text string) (err error) {
-		o.now, err = time.Parse(time.RFC3339, text)
-		return err
+		if o.now, err = time.Parse(time.RFC3339, text); err != nil {
+			return errors.New("want a time such as 2026-11-24T12:00:00Z")
+		}
+		return nil
 	})
 	flags.BoolVar(&o.json, "json", false, "answer in JSON")
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		help()
 		return o, err
+	} else if err != nil {
+		return o, fmt.Errorf("%w; -h lists the flags", err)
 	}
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("unknown argument %q; -h lists the flags, and \"explain\" comes first", flags.Arg(0))

@@ -221,6 +221,9 @@ var cases = []struct {
 	{"W5-not-ignored", 2, func(r repository) { r.write(".gitignore", "dist/\n") }, nil},
 	{"W5-uploaded", 2, func(r repository) { r.write(".gcloudignore", "dist/\n") }, nil},
 
+	{"W6-self-hosted", 1, alterWorkflow("runs-on: ubuntu-24.04", "runs-on: [self-hosted, linux]"), []string{"-scenario", "push-main-auth"}},
+	{"W6-unclear", 2, alterWorkflow("runs-on: ubuntu-24.04", "runs-on: {group: deployers}"), nil},
+
 	{"P1-project-id", 1, alterConfig(func(c *wif.Config) {
 		c.Provider.Name = strings.Replace(c.Provider.Name, "123456789012", "acme-dash-prod", 1)
 	}), nil},
@@ -241,7 +244,7 @@ var cases = []struct {
 	{"P4-other-audience", 1, alterClaims(func(c *token.Claims) { c.Audience = token.Audience{"sts.amazonaws.com"} }), []string{"-claims", "claims.json"}},
 	{"P5-slash", 1, alterConfig(func(c *wif.Config) { c.Provider.Issuer += "/" }), nil},
 	{"P5-enterprise", 1, alterClaims(func(c *token.Claims) { c.Issuer += "/octocat-inc" }), []string{"-claims", "claims.json"}},
-	{"P5-enterprise-expected", 1, alterConfig(func(c *wif.Config) { c.Provider.Issuer += "/octocat-inc" }), nil},
+	{"P5-enterprise-expected", 2, alterConfig(func(c *wif.Config) { c.Provider.Issuer += "/octocat-inc" }), nil},
 	{"P5-server", 1, alterClaims(func(c *token.Claims) { c.Issuer = "https://github.example.com/_services/token" }), []string{"-claims", "claims.json"}},
 	{"P5-case", 1, alterConfig(func(c *wif.Config) {
 		c.Provider.Issuer = strings.Replace(c.Provider.Issuer, "github", "GitHub", 1)
@@ -294,9 +297,9 @@ var cases = []struct {
 		alterCondition("assertion.ref ==", "assertion.repository_owner == 'Octo-Org' && assertion.ref ==")(r)
 		r.claims(func(*token.Claims) {})
 	}, []string{"-claims", "claims.json"}},
-	{"C4-pull-request", 1, nil, []string{"-scenario", "pull-request-auth"}},
-	{"C4-other-branch", 1, nil, []string{"-scenario", "other-branch-auth"}},
-	{"C4-tag", 1, nil, []string{"-scenario", "tag-auth"}},
+	{"C4-pull-request", 1, alterWorkflow("  workflow_dispatch:\n", "  workflow_dispatch:\n  pull_request:\n"), []string{"-scenario", "pull-request-auth"}},
+	{"C4-other-branch", 1, alterWorkflow("    branches: [main]\n", ""), []string{"-scenario", "other-branch-auth"}},
+	{"C4-tag", 1, alterWorkflow("    branches: [main]\n", ""), []string{"-scenario", "tag-auth"}},
 	{"C4-taken-name", 1, nil, []string{"-scenario", "taken-name-auth"}},
 	{"C4-self-hosted", 1, nil, []string{"-scenario", "self-hosted-auth"}},
 	{"C4-other-workflow", 1, nil, []string{"-scenario", "other-workflow-auth"}},
@@ -313,8 +316,8 @@ var cases = []struct {
 	{"C5-owner-alone", 2, setCondition("assertion.repository_owner_id == '65'"), nil},
 	{"C5-loose-texts", 2, alterCondition("assertion.ref_type", "assertion.sub.startsWith('repo:octo-org') && assertion.workflow.matches('deploy') && assertion.repository.contains('octo') && assertion.job_workflow_ref.endsWith('deploy.yml@refs/heads/main') && assertion.ref_type"), nil},
 	{"C5-or", 2, alterCondition("assertion.repository_owner_id == '65' &&", "assertion.actor == 'dependabot' || assertion.repository_owner_id == '65' &&"), nil},
-	{"C6-names-in-condition", 1, alterCondition("assertion.ref_type", "assertion.sub == 'repo:octo-org/octo-repo:environment:prod-auth' && assertion.ref_type"), []string{"-function", "auth"}},
-	{"C6-ids-in-member", 1, func(r repository) {
+	{"C6-names-in-condition", 2, alterCondition("assertion.ref_type", "assertion.sub == 'repo:octo-org/octo-repo:environment:prod-auth' && assertion.ref_type"), []string{"-function", "auth"}},
+	{"C6-ids-in-member", 2, func(r repository) {
 		setMapping("google.subject", "assertion.sub")(r)
 		setMember("principal://iam.googleapis.com/" + pool + "/subject/repo:octo-org@65/octo-repo@74:environment:prod-auth")(r)
 	}, []string{"-function", "auth"}},
@@ -338,7 +341,9 @@ var cases = []struct {
 			d.Members[0].Member = strings.Replace(d.Members[0].Member, "prod-web", "prd-web", 1)
 		})
 	}, []string{"-function", "auth"}},
-	{"B5-other-role", 1, alterAuth(func(d *wif.Deployer) { d.Members[0].Role = "roles/iam.serviceAccountTokenCreator" }), nil},
+	{"B5-other-role", 1, alterAuth(func(d *wif.Deployer) { d.Members[0].Role = "roles/iam.serviceAccountUser" }), nil},
+	{"B5-token-creator", 2, alterAuth(func(d *wif.Deployer) { d.Members[0].Role = "roles/iam.serviceAccountTokenCreator" }), nil},
+	{"B5-role-of-the-project", 2, alterAuth(func(d *wif.Deployer) { d.Members[0].Role = "projects/acme-dash-prod/roles/deployer" }), nil},
 	{"B5-nobody", 1, alterAuth(func(d *wif.Deployer) { d.Members = nil }), nil},
 	{"B5-one-more-role", 2, alterAuth(func(d *wif.Deployer) {
 		d.Members = append(d.Members, wif.Member{Role: "roles/iam.serviceAccountAdmin", Member: d.Members[0].Member})
@@ -489,14 +494,15 @@ func TestSignature(t *testing.T) {
 		token, jwks string
 		says        string
 	}{
-		"good":             {0, whole, jwks, "P7"},
-		"as a header":      {0, "Bearer " + whole + "\n", jwks, "ADMITTED"},
-		"changed":          {1, parts[0] + "." + encode([]byte(strings.Replace(r.read("claims.json"), "octocat", "mallory", 1))) + "." + parts[2], jwks, "was changed"},
-		"old keys":         {1, whole, strings.Replace(jwks, "k1", "k2", 1), "not in the file"},
-		"not RSA":          {1, whole, strings.Replace(jwks, encode(key.N.Bytes()), "", 1), "no RSA key"},
-		"other algorithm":  {1, encode([]byte(`{"alg":"none","kid":"k1"}`)) + "." + parts[1] + "." + parts[2], jwks, `signed by "none"`},
-		"no keys":          {1, whole, `{}`, "holds none"},
-		"claims, unsigned": {1, r.read("claims.json"), jwks, "nobody has signed"},
+		"good":              {0, whole, jwks, "P7"},
+		"as a header":       {0, "Bearer " + whole + "\n", jwks, "ADMITTED"},
+		"as it is answered": {0, `{"count":1,"value":"` + whole + `"}`, jwks, "ADMITTED"},
+		"changed":           {1, parts[0] + "." + encode([]byte(strings.Replace(r.read("claims.json"), "octocat", "mallory", 1))) + "." + parts[2], jwks, "was changed"},
+		"old keys":          {1, whole, strings.Replace(jwks, "k1", "k2", 1), "not in the file"},
+		"not RSA":           {1, whole, strings.Replace(jwks, encode(key.N.Bytes()), "", 1), "no RSA key"},
+		"other algorithm":   {1, encode([]byte(`{"alg":"none","kid":"k1"}`)) + "." + parts[1] + "." + parts[2], jwks, `signed by "none"`},
+		"no keys":           {1, whole, `{}`, "holds none"},
+		"claims, unsigned":  {1, r.read("claims.json"), jwks, "nobody has signed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -539,12 +545,13 @@ func TestUsage(t *testing.T) {
 		"half a repository":   {2, []string{"-repository", "octo-org"}, "OWNER/NAME"},
 		"half a variable":     {2, []string{"-var", "X"}, "NAME=VALUE"},
 		"no form":             {2, []string{"-sub", "id"}, "names or ids"},
-		"no time":             {2, []string{"-now", "noon"}, "noon"},
+		"no time":             {2, []string{"-now", "noon"}, `invalid value "noon" for flag -now: want a time such as 2026-11-24T12:00:00Z; -h lists the flags`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			code, out, complaint := r.run("", c.args...)
-			if code != c.code || !strings.Contains(complaint, c.says) || out != "" {
+			long := strings.Count(complaint, "\n") > 3
+			if code != c.code || !strings.Contains(complaint, c.says) || out != "" || long != (c.code == 0) {
 				t.Errorf("code %d, %q, %q", code, out, complaint)
 			}
 		})
@@ -594,6 +601,7 @@ func TestAnotherBranchThanMain(t *testing.T) {
 	t.Parallel()
 	r := newRepository(t)
 	alterCondition("refs/heads/main", "refs/heads/production")(r)
+	r.replace(deploy, "branches: [main]", "branches: [production]")
 	if code, out, _ := r.run(""); code != 0 || !strings.Contains(out, "main is refs/heads/production") {
 		t.Errorf("code %d: %s", code, out)
 	}
@@ -604,7 +612,7 @@ func TestWithoutRepository(t *testing.T) {
 	r := newRepository(t)
 	must(t, os.RemoveAll(r.path(".github")))
 	code, out, _ := r.run("")
-	if code != 0 || !strings.Contains(out, "W1 W2 W3 W4 P2: no workflow files") || !strings.Contains(out, "W5: no repository") {
+	if code != 0 || !strings.Contains(out, "W1 W2 W3 W4 W6 P2: no workflow files") || !strings.Contains(out, "W5: no repository") {
 		t.Errorf("code %d: %s", code, out)
 	}
 }

@@ -87,6 +87,9 @@ func headline(r diagnosis.Report) string {
 		}
 		return fmt.Sprintf("%s by %s, because of %s", verb, by, stage.Name)
 	case diagnosis.Unsure:
+		if slices.ContainsFunc(r.Findings, func(f diagnosis.Finding) bool { return f.Open() }) {
+			return "NOT SURE: whether it is admitted depends on what follows"
+		}
 		return "ADMITTED, but look at what follows"
 	}
 	return "ADMITTED"
@@ -207,7 +210,9 @@ func showErrors(out io.Writer, found []refusal.Error, stage string) {
 		wrap(out, "    says  ", e.By)
 		wrap(out, "    why   ", e.Cause)
 		wrap(out, "    fix   ", e.Fix)
-		wrap(out, "    find  ", "doctor -config wif.json, and look for "+strings.Join(e.Checks, ", "))
+		if len(e.Checks) > 0 {
+			wrap(out, "    find  ", "doctor -config wif.json, and look for "+strings.Join(e.Checks, ", "))
+		}
 	}
 	if stage != "" {
 		fmt.Fprintln(out)

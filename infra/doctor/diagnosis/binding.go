@@ -13,6 +13,18 @@ import (
 
 const workloadIdentityUser = "roles/iam.workloadIdentityUser"
 
+// impersonating are the roles that hold iam.serviceAccounts.getAccessToken; that of
+// token creators signs as the account as well.
+var impersonating = []string{workloadIdentityUser, "roles/iam.serviceAccountTokenCreator"}
+
+func impersonates(m wif.Member) bool { return slices.Contains(impersonating, m.Role) }
+
+// ownRole tells whether a role is one of a project's or an organisation's own, whose
+// permissions cannot be seen from here.
+func ownRole(m wif.Member) bool {
+	return strings.HasPrefix(m.Role, "projects/") || strings.HasPrefix(m.Role, "organizations/")
+}
+
 func memberField(function string, i int) string {
 	return fmt.Sprintf("deployers.%s.members[%d]", function, i)
 }
@@ -73,12 +85,10 @@ func (p principal) matches(in expression.Input) bool {
 func (e *examination) binding() Isolation {
 	for _, name := range sorted(e.WIF.Deployers) {
 		d := e.WIF.Deployers[name]
-		granted := false
 		for i, m := range d.Members {
-			granted = granted || m.Role == workloadIdentityUser
 			e.member(name, i, m)
 		}
-		if !granted && !e.found("deployers."+name+".members", "B5") {
+		if !slices.ContainsFunc(d.Members, impersonates) && !e.found("deployers."+name+".members", "B5") {
 			e.find(Finding{
 				Check: "B5", Effect: Refuses, Functions: []string{name}, Fields: []string{"deployers." + name + ".members"}, Error: "E12",
 				Problem: fmt.Sprintf("Nobody has %s on %s.", workloadIdentityUser, d.Email),
@@ -92,6 +102,12 @@ func (e *examination) binding() Isolation {
 			Problem: fmt.Sprintf("There is no deployer for %q; there is one for %s.", e.Function, orNothing(sorted(e.WIF.Deployers))), Remedy: "Pass one of those with -function.",
 		})
 	}
+	if len(e.WIF.Deployers) == 0 {
+		e.find(Finding{
+			Check: "B4", Effect: Doubts, Fields: []string{"deployers"}, Error: "E12",
+			Problem: "The set-up names no deployer, so whom the token may impersonate cannot be told.", Remedy: "Add the accounts and their members: terraform output -json wif has them.",
+		})
+	}
 	if e.Token != nil && len(e.targets) == 0 {
 		fields := []string{"claims.environment"}
 		for _, name := range sorted(e.WIF.Deployers) {
@@ -101,57 +117,79 @@ func (e *examination) binding() Isolation {
 		if e.Token.Claims.Environment != "" {
 			environment = fmt.Sprintf("is of environment %q", e.Token.Claims.Environment)
 		}
+		remedy := "Name the environment in the job; or pass -function to say which deployer it asks for."
+		if like := sameButCase(e.Token.Claims.Environment, e.environments()); like != "" {
+			remedy = fmt.Sprintf("They differ in case, which Google compares: write \"environment: %s\" in the job.", like)
+		}
 		e.find(Finding{
 			Check: "B4", Effect: Refuses, Fields: fields, Error: "E12",
 			Problem: fmt.Sprintf("The token %s, and no deployer's environment is that: they are %s.", environment, orNothing(e.environments())),
-			Remedy:  "Name the environment in the job; or pass -function to say which deployer it asks for.",
+			Remedy:  remedy,
 		})
 	}
-	for _, name := range e.targets {
-		for _, c := range e.claims {
-			if e.Token != nil || c.Environment == e.WIF.Deployers[name].Environment || c.Environment == "" {
-				e.impersonation(name, c)
-			}
-		}
+	for _, a := range e.asks {
+		e.impersonation(a.function, a.claims)
 	}
 	return e.isolation()
 }
 
-// member asks what can be told of a member without a token.
+// sameButCase is the one among names that differs from another in case alone.
+func sameButCase(name string, among []string) string {
+	i := slices.IndexFunc(among, func(other string) bool { return other != name && strings.EqualFold(other, name) })
+	if i < 0 {
+		return ""
+	}
+	return among[i]
+}
+
+// member asks what can be told of a member without a token. Beside one that counts, a
+// wrong one harms nothing.
 func (e *examination) member(function string, i int, m wif.Member) {
 	field := memberField(function, i)
 	find := func(check string, effect Effect, what, problem, remedy string, more ...string) {
 		e.find(Finding{Check: check, Effect: effect, Functions: []string{function}, Fields: append([]string{field + "." + what}, more...), Error: "E12", Problem: problem, Remedy: remedy})
 	}
 	email := e.WIF.Deployers[function].Email
+	bound, sometimes := e.bound(function)
+	wasted, foreign := Refuses, Refuses
+	switch {
+	case bound:
+		wasted, foreign = Doubts, Notes
+	case sometimes:
+		wasted, foreign = Doubts, Doubts
+	}
 	if m.Role != workloadIdentityUser {
 		effect, problem := Endangers, fmt.Sprintf("%s has the role %q on %s, which no pipeline needs.", m.Member, m.Role, email)
 		remedy := fmt.Sprintf("Remove it; %s is enough.", workloadIdentityUser)
-		if only := e.WIF.Deployers[function].Members; !slices.ContainsFunc(only, func(m wif.Member) bool { return m.Role == workloadIdentityUser }) {
+		if !slices.ContainsFunc(e.WIF.Deployers[function].Members, impersonates) {
 			effect, problem = Refuses, fmt.Sprintf("The role %q on %s does not let a token impersonate it.", m.Role, email)
 			remedy = fmt.Sprintf("Grant %s in its place.", workloadIdentityUser)
+			if ownRole(m) {
+				effect, problem = Doubts, fmt.Sprintf("Whether the role %q lets a token impersonate %s cannot be seen from here.", m.Role, email)
+				remedy = fmt.Sprintf("Grant %s in its place, or see that it holds iam.serviceAccounts.getAccessToken.", workloadIdentityUser)
+			}
 		}
 		find("B5", effect, "role", problem, remedy)
 	}
 	p, wrong := parsePrincipal(m.Member)
 	switch {
 	case wrong != "":
-		find("B1", Refuses, "member", fmt.Sprintf("%q is no member of a pool: %s.", m.Member, wrong), "Take it from Terraform: principalSet://iam.googleapis.com/${pool.name}/attribute.NAME/VALUE.")
+		find("B1", foreign, "member", fmt.Sprintf("%q is no member of a pool: %s.", m.Member, wrong), "Take it from Terraform: principalSet://iam.googleapis.com/${pool.name}/attribute.NAME/VALUE.")
 	case p.project != e.names.number:
 		what := "is of project " + p.project
 		if !projectNumber.MatchString(p.project) {
 			what = fmt.Sprintf("holds the project's id %q, where its number belongs", p.project)
 		}
-		find("B1", Refuses, "member", fmt.Sprintf("%q %s; the pool's project has number %s.", m.Member, what, e.names.number), "Take the member from Terraform, by ${pool.name}.")
+		find("B1", foreign, "member", fmt.Sprintf("%q %s; the pool's project has number %s.", m.Member, what, e.names.number), "Take the member from Terraform, by ${pool.name}.")
 	case p.pool != e.names.pool:
-		find("B1", Refuses, "member", fmt.Sprintf("%q is of pool %q, and the provider is in %q.", m.Member, p.pool, e.names.pool), "Take the member from Terraform, by ${pool.name}.")
-	case p.attribute == "", p.value == "*":
+		find("B1", foreign, "member", fmt.Sprintf("%q is of pool %q, and the provider is in %q.", m.Member, p.pool, e.names.pool), "Take the member from Terraform, by ${pool.name}.")
+	case p.attribute == "":
 		find("B6", Endangers, "member", fmt.Sprintf("Every token that the pool admits may impersonate %s: the condition alone stands between functions.", email), "Name one attribute's value instead of *.")
 	case strings.Contains(p.value, "/attribute."):
-		find("B2", Refuses, "member", fmt.Sprintf("%q is read as one attribute, %s, of the value %q.", m.Member, p.attribute, p.value), "A member names one attribute. Map one that joins both, such as assertion.repository_id + ':' + assertion.environment.")
+		find("B2", wasted, "member", fmt.Sprintf("%q is read as one attribute, %s, of the value %q.", m.Member, p.attribute, p.value), "A member names one attribute. Map one that joins both, such as assertion.repository_id + ':' + assertion.environment.")
 	default:
 		if _, mapped := e.WIF.Provider.AttributeMapping[p.attribute]; !mapped {
-			find("B3", Refuses, "member", fmt.Sprintf("%s is not mapped, so %q matches no token.", p.attribute, m.Member), fmt.Sprintf("Add %q to the provider's attribute_mapping, or name an attribute that is there.", p.attribute), mappingField(p.attribute))
+			find("B3", wasted, "member", fmt.Sprintf("%s is not mapped, so %q matches no token.", p.attribute, m.Member), fmt.Sprintf("Add %q to the provider's attribute_mapping, or name an attribute that is there.", p.attribute), mappingField(p.attribute))
 		}
 	}
 }
@@ -159,7 +197,7 @@ func (e *examination) member(function string, i int, m wif.Member) {
 // binds is a member that lets tokens of this pool impersonate.
 func (e *examination) binds(m wif.Member) (principal, bool) {
 	p, wrong := parsePrincipal(m.Member)
-	return p, m.Role == workloadIdentityUser && wrong == "" && p.project == e.names.number && p.pool == e.names.pool
+	return p, impersonates(m) && wrong == "" && p.project == e.names.number && p.pool == e.names.pool
 }
 
 // may tells whether a token may impersonate a function's deployer.
@@ -173,7 +211,7 @@ func (e *examination) may(function string, in expression.Input) bool {
 // impersonation asks for one token and the deployer that it wants.
 func (e *examination) impersonation(function string, c token.Claims) {
 	in, failed := e.program.mapped(c)
-	if e.may(function, in) || len(failed) > 0 || e.found("deployers."+function+".members", "B1", "B2", "B3", "B5") {
+	if e.may(function, in) || len(failed) > 0 || e.stopped("deployers."+function+".members", "B1", "B2", "B3", "B5") {
 		return
 	}
 	for i, m := range e.WIF.Deployers[function].Members {
@@ -188,9 +226,17 @@ func (e *examination) impersonation(function string, c token.Claims) {
 				how = " They differ in case."
 			}
 		}
+		if p.value == "*" {
+			how = " Google expands * after the pool's name alone."
+		}
 		fields := append([]string{memberField(function, i) + ".member"}, e.program.sources(p.attribute)...)
+		effect := e.refusal(c, func(c token.Claims) bool { return e.gets(function, c) })
+		if e.customised(fields, p.value) {
+			effect = Doubts
+		}
 		e.find(Finding{
-			Check: "B4", Effect: Refuses, Functions: []string{function}, Fields: append(fields, "deployers."+function+".environment"), Error: "E12",
+			Check: "B4", Effect: effect, Functions: []string{function}, Error: "E12",
+			Fields:  append(fields, "deployers."+function+".environment"),
 			Problem: fmt.Sprintf("The member of %s wants %s %q, and the token maps to %s: it may not impersonate that account.%s", e.WIF.Deployers[function].Email, p.attribute, p.value, gives, how),
 			Remedy:  e.reconcile(function, c),
 		})
@@ -205,6 +251,9 @@ func (e *examination) reconcile(function string, c token.Claims) string {
 		return "The environment is right, and the rest of the value is not: correct the member, unless the token is not yours (see C4)."
 	case "":
 		return fmt.Sprintf("Give the job that deploys %s \"environment: %s\".", function, want)
+	}
+	if strings.EqualFold(c.Environment, want) {
+		return fmt.Sprintf("They differ in case, which GitHub ignores and Google compares: write \"environment: %s\" in the job that deploys %s.", want, function)
 	}
 	return fmt.Sprintf("A job that deploys %s has to name \"environment: %s\"; this one names %q.", function, want, c.Environment)
 }

@@ -23,6 +23,11 @@ func (e *examination) condition() {
 	const pin = "Compare assertion.repository_owner_id and assertion.repository_id with your numbers, in quotes."
 	condition := e.program.condition
 	switch {
+	case strings.TrimSpace(text) == "" && !strings.HasPrefix(e.WIF.Provider.Issuer, token.Issuer):
+		e.find(Finding{
+			Check: "C1", Effect: Endangers, Fields: []string{conditionField},
+			Problem: "The provider has no condition: it admits whatever its issuer signs.", Remedy: pin,
+		})
 	case strings.TrimSpace(text) == "":
 		refuse("C1", "E10", "The provider has no condition: Google refuses to make it for this issuer, and everybody on GitHub could enter.", pin)
 	case condition == nil && utf8.RuneCountInString(text) > expression.Most:
@@ -34,11 +39,10 @@ func (e *examination) condition() {
 	case len(condition.Reads()) == 0:
 		refuse("C1", "E10", "The condition reads no claim, so it is the same for everybody.", pin)
 	default:
-		e.literals(condition)
-		e.forms()
-		for _, c := range e.claims {
-			e.conjuncts(c)
+		for _, part := range condition.Conjuncts() {
+			e.part(part)
 		}
+		e.forms()
 		e.strangers()
 		return
 	}
@@ -46,28 +50,52 @@ func (e *examination) condition() {
 	e.forms()
 }
 
-// literals asks for what can be told without a token.
-func (e *examination) literals(condition *expression.Expression) {
-	numbers := []string{"assertion.exp", "assertion.iat", "assertion.nbf"}
-	for _, c := range condition.Comparisons() {
-		for _, literal := range c.Literals {
-			text, isText := literal.(string)
-			switch {
-			case !isText && !slices.Contains(numbers, c.Left):
-				e.find(Finding{
-					Check: "C3", Effect: Refuses, Fields: []string{conditionField}, Error: "E7",
-					Problem: fmt.Sprintf("%s %s %v compares text with a %s: %s.", c.Left, c.Operator, literal, kind(literal), never(c.Operator)),
-					Remedy:  fmt.Sprintf("Quote it: %s %s '%v'.", c.Left, c.Operator, literal),
-				})
-			case isText && strings.Contains(text, "*") && (c.Operator == "==" || c.Operator == "in"):
-				e.find(Finding{
-					Check: "C4b", Effect: Refuses, Fields: []string{conditionField}, Error: "E7",
-					Problem: fmt.Sprintf("%s %s %q: %q does not expand \"*\", so this is never true.", c.Left, c.Operator, text, c.Operator),
-					Remedy:  "Use startsWith() up to the \"*\", or better compare the numeric ids.",
-				})
-			}
+// slip is what makes a comparison false whatever the writer meant.
+type slip struct{ check, problem, remedy string }
+
+// slips are those of a comparison, as far as they can be told without a token.
+func (e *examination) slips(c expression.Comparison) []slip {
+	var found []slip
+	for _, literal := range c.Literals {
+		text, isText := literal.(string)
+		written := fmt.Sprint(literal)
+		if literal == nil {
+			written = "null"
+		}
+		switch {
+		case !isText && e.isText(c.Left) && c.Operator == "in":
+			found = append(found, slip{
+				"C3", fmt.Sprintf("%s in [… %s …] looks for a %s among texts: no text equals that.", c.Left, written, kind(literal)), fmt.Sprintf("Quote it: '%s'.", written),
+			})
+		case literal == nil && e.isText(c.Left):
+			found = append(found, slip{
+				"C3", fmt.Sprintf("%s %s null compares text with null: %s.", c.Left, c.Operator, never(c.Operator)), fmt.Sprintf("Write has(%s), or !has(%s).", c.Left, c.Left),
+			})
+		case !isText && e.isText(c.Left):
+			found = append(found, slip{
+				"C3", fmt.Sprintf("%s %s %s compares text with a %s: %s.", c.Left, c.Operator, written, kind(literal), never(c.Operator)), fmt.Sprintf("Quote it: %s %s '%s'.", c.Left, c.Operator, written),
+			})
+		case strings.Contains(text, "*") && (c.Operator == "==" || c.Operator == "in"):
+			found = append(found, slip{
+				"C4b", fmt.Sprintf("%s %s %q: %q does not expand \"*\", so this is never true.", c.Left, c.Operator, text, c.Operator),
+				"Use startsWith() up to the \"*\", or better compare the numeric ids.",
+			})
 		}
 	}
+	return found
+}
+
+// isText tells whether what is compared is text, as all claims of GitHub are but its
+// times.
+func (e *examination) isText(left string) bool {
+	for _, c := range e.claims {
+		in, _ := e.program.mapped(c)
+		if value, ok := lookUp(in, left); ok {
+			_, text := value.(string)
+			return text
+		}
+	}
+	return !slices.Contains([]string{"assertion.exp", "assertion.iat", "assertion.nbf"}, left)
 }
 
 func kind(literal any) string {
@@ -87,50 +115,121 @@ func never(operator string) string {
 	return "always false"
 }
 
-// conjuncts names each part of the condition that is not true for the token.
-func (e *examination) conjuncts(c token.Claims) {
-	in, failed := e.program.mapped(c)
-	if len(failed) > 0 {
-		return // M3 has said so, and what would fail here is its consequence
-	}
-	if admits, known := e.program.admits(c); admits && known {
-		return
-	}
-	for _, part := range e.program.condition.Conjuncts() {
+// part holds a part of the condition, all of which must be true, against each token. A
+// slip in a part that is true all the same, or false for another reason, is a doubt.
+func (e *examination) part(part expression.Expression) {
+	causes := map[string]Effect{}
+	for _, c := range e.claims {
+		in, failed := e.program.mapped(c)
+		if len(failed) > 0 {
+			continue // M3 has said so, and what would fail here is its consequence
+		}
 		value, err := part.Eval(in)
-		if value == true || e.explained(part, c.Subject) {
+		if value == true {
 			continue
 		}
-		fields := []string{conditionField}
-		var has []string
-		for _, read := range part.Reads() {
-			fields = append(fields, e.program.sources(read)...)
-			has = append(has, describe(in, read))
+		effect := e.refusal(c, e.program.enters)
+		checks := e.explained(part, in, c.Subject)
+		for _, check := range checks {
+			if before, ok := causes[check]; !ok || severity[effect] < severity[before] {
+				causes[check] = effect
+			}
 		}
-		f := Finding{
-			Check: "C4", Effect: Refuses, Fields: fields, Error: "E7",
-			Problem: fmt.Sprintf("%s is false: the token has %s.", part, strings.Join(has, ", ")),
-			Remedy:  e.remedy(part, in, c),
+		if len(checks) == 0 {
+			e.isFalse(part, in, c, value, err, effect)
 		}
-		if err != nil && absent.FindString(err.Error()) == "" {
-			f.Problem = fmt.Sprintf("%s cannot be evaluated: %s.", part, err)
-		} else if err == nil && value != false {
-			f.Problem = fmt.Sprintf("%s gives %v, which is neither true nor false.", part, value)
+	}
+	for _, comparison := range part.Comparisons() {
+		for _, s := range e.slips(comparison) {
+			f := Finding{Check: s.check, Effect: Doubts, Fields: []string{conditionField}, Problem: s.problem, Remedy: s.remedy}
+			if effect, ok := causes[s.check]; ok {
+				f.Effect, f.Error = effect, "E7"
+			}
+			e.find(f)
 		}
-		e.find(f)
+	}
+	if effect, ok := causes["C6"]; ok {
+		e.otherForms(conditionField, "E7", effect, nil, part.Literals()...)
 	}
 }
 
-// explained tells whether C3, C4b or C6 has said already why a part is false.
-func (e *examination) explained(part expression.Expression, subject string) bool {
-	own := &examination{}
-	own.literals(&part)
-	return len(own.findings) > 0 || slices.ContainsFunc(part.Literals(), func(text string) bool { return otherForm(text, subject) })
+// isFalse names a part that is not true for the token.
+func (e *examination) isFalse(part expression.Expression, in expression.Input, c token.Claims, value any, err error, effect Effect) {
+	fields := []string{conditionField}
+	var has []string
+	for _, read := range part.Reads() {
+		fields = append(fields, e.program.sources(read)...)
+		has = append(has, describe(in, read))
+	}
+	f := Finding{
+		Check: "C4", Effect: effect, Fields: fields, Error: "E7",
+		Problem: fmt.Sprintf("%s is false: the token has %s.", part, strings.Join(has, ", ")),
+		Remedy:  e.remedy(part, in, c),
+	}
+	if err != nil && absent.FindString(err.Error()) == "" {
+		f.Problem = fmt.Sprintf("%s cannot be evaluated: %s.", part, err)
+	} else if err == nil && value != false {
+		f.Problem = fmt.Sprintf("%s gives %v, which is neither true nor false.", part, value)
+	}
+	if e.madeUp(fields, part.Literals()...) {
+		f.Effect, f.Remedy = Doubts, "Give the token itself, by -token or -claims: a scenario makes that claim up."
+	}
+	e.find(f)
+}
+
+// explained are the checks that say why a part is false: each of its alternatives has
+// to be a comparison that one of them is about, or the reason is another.
+func (e *examination) explained(part expression.Expression, in expression.Input, subject string) []string {
+	var checks []string
+	for _, alternative := range part.Disjuncts() {
+		comparison, ok := alternative.Comparison()
+		check := ""
+		if ok {
+			check = e.slipped(comparison, in, subject)
+		}
+		if check == "" {
+			return nil
+		}
+		checks = append(checks, check)
+	}
+	return checks
+}
+
+// slipped is the check that says why a comparison is false, if one does.
+func (e *examination) slipped(c expression.Comparison, in expression.Input, subject string) string {
+	var texts, others []string
+	for _, literal := range c.Literals {
+		if text, ok := literal.(string); ok {
+			texts = append(texts, text)
+		} else {
+			others = append(others, fmt.Sprint(literal))
+		}
+	}
+	value, _ := lookUp(in, c.Left)
+	equality := c.Operator == "==" || c.Operator == "in"
+	star := func(text string) bool { return strings.Contains(text, "*") }
+	otherwise := func(text string) bool { return otherForm(text, subject) }
+	fits := func(text string) bool { return ownForm(text, subject) }
+	switch {
+	case equality && len(others) > 0 && e.isText(c.Left) && (len(texts) == 0 || slices.Contains(others, fmt.Sprint(value))):
+		return "C3"
+	case equality && len(texts) > 0 && !slices.ContainsFunc(texts, func(text string) bool { return !star(text) }):
+		return "C4b"
+	case c.Operator != "!=" && slices.ContainsFunc(texts, otherwise) && !slices.ContainsFunc(texts, fits):
+		return "C6"
+	}
+	return ""
+}
+
+func lookUp(in expression.Input, read string) (any, bool) {
+	root, name, _ := strings.Cut(read, ".")
+	value, ok := map[string]map[string]any{"assertion": in.Assertion, "google": in.Google, "attribute": in.Attribute}[root][name]
+	return value, ok
 }
 
 func describe(in expression.Input, read string) string {
 	root, name, _ := strings.Cut(read, ".")
-	value, ok := map[string]map[string]any{"assertion": in.Assertion, "google": in.Google, "attribute": in.Attribute}[root][name]
+	value, ok := lookUp(in, read)
 	switch {
 	case !ok && root == "assertion":
 		return fmt.Sprintf("no %q claim", name)
@@ -199,12 +298,7 @@ func (e *examination) strangers() {
 	if o.Environment == "" && len(e.environments()) > 0 {
 		o.Environment = e.environments()[0]
 	}
-	push, _ := token.Find("push-main")
-	good, _ := push.Claims(o, e.Now)
-	if admits, _ := e.program.admits(good); !admits {
-		dispatch, _ := token.Find("dispatch")
-		good, _ = dispatch.Claims(o, e.Now)
-	}
+	good, ok := e.welcome(o)
 	probes := []struct{ scenario, problem, remedy string }{
 		{"taken-name", fmt.Sprintf("The condition trusts the name %q. Once that is renamed or deleted, whoever takes it gets your cloud.", good.Repository), fmt.Sprintf("Add: assertion.repository_id == '%s' && assertion.repository_owner_id == '%s'", o.RepositoryID, o.OwnerID)},
 		{"other-repository", "The condition admits every repository of the owner.", fmt.Sprintf("Add: assertion.repository_id == '%s'", o.RepositoryID)},
@@ -218,20 +312,37 @@ func (e *examination) strangers() {
 	endangers := func(problem, remedy string) {
 		e.find(Finding{Check: "C5", Effect: Endangers, Fields: []string{conditionField}, Problem: problem, Remedy: remedy})
 	}
-	if admits, _ := e.program.admits(good); !admits {
+	if !ok {
 		e.skip("no token could be made that the condition admits", "C5")
 	} else {
 		for _, probe := range probes {
 			scenario, _ := token.Find(probe.scenario)
 			byName, byID := scenario.Claims(o, e.Now)
-			inA, _ := e.program.admits(byName)
-			inB, _ := e.program.admits(byID)
-			if inA || inB {
+			for _, c := range []*token.Claims{&byName, &byID} {
+				if c.EventName == "push" {
+					*c = c.Started(good.EventName)
+				}
+			}
+			itself := byID.RefType == "tag" && good.RefType == "tag" || byID.RunnerEnvironment == good.RunnerEnvironment && probe.scenario == "self-hosted"
+			if !itself && (e.program.admits(byName) || e.program.admits(byID)) {
 				endangers(probe.problem, probe.remedy)
 			}
 		}
 	}
 	e.loose(endangers)
+}
+
+// welcome is a token that the condition admits, of those that usually deploy.
+func (e *examination) welcome(o token.Origin) (token.Claims, bool) {
+	for _, scenario := range e.usual() {
+		byName, byID := scenario.Claims(o, e.Now)
+		for _, c := range []token.Claims{byName, byID} {
+			if e.program.admits(c) {
+				return c, true
+			}
+		}
+	}
+	return token.Claims{Repository: o.Owner + "/" + o.Repository}, false
 }
 
 // loose looks for comparisons that more texts fit than their writer thought of.
@@ -271,6 +382,11 @@ func otherForm(text, subject string) bool {
 	return token.ByID(subject) && subByName.MatchString(text) || !token.ByID(subject) && subByID.MatchString(text)
 }
 
+// ownForm tells whether a text holds sub in the token's form.
+func ownForm(text, subject string) bool {
+	return token.ByID(subject) && subByID.MatchString(text) || !token.ByID(subject) && subByName.MatchString(text)
+}
+
 // otherwise says how to leave a form of sub out.
 func (e *examination) otherwise() string {
 	if e.Token != nil || e.Form != BothForms {
@@ -279,34 +395,41 @@ func (e *examination) otherwise() string {
 	return " If your repository sends the other form alone, say so by -sub names or -sub ids."
 }
 
-// forms looks for texts that hold for one form of sub only.
+// forms looks into mapping and members for texts that hold for one form of sub only,
+// where the token in the other form does not get in.
 func (e *examination) forms() {
-	look := func(field, id string, functions []string, texts ...string) {
-		for _, text := range texts {
-			i := slices.IndexFunc(e.claims, func(c token.Claims) bool { return otherForm(text, c.Subject) })
-			if i < 0 {
-				continue
-			}
-			problem := "repositories made, renamed or transferred since 15 July 2026 send ids as well: repo:OWNER@65/REPOSITORY@74:…"
-			if !token.ByID(e.claims[i].Subject) {
-				problem = "repositories from before 15 July 2026 send no ids, unless they chose to: repo:OWNER/REPOSITORY:…"
-			}
-			e.find(Finding{
-				Check: "C6", Effect: Refuses, Fields: []string{field, "claims.sub"}, Functions: functions, Error: id,
-				Problem: fmt.Sprintf("%s expects %q, but %s", field, text, problem),
-				Remedy:  "Go by assertion.repository_id, which neither a name nor a date changes." + e.otherwise(),
-			})
+	for _, a := range e.asks {
+		if e.mayBe(a.function, a.claims) {
+			continue
+		}
+		effect := e.refusal(a.claims, func(c token.Claims) bool { return e.gets(a.function, c) })
+		for _, key := range sorted(e.program.mapping) {
+			e.otherForms(mappingField(key), "E12", effect, nil, e.program.mapping[key].Literals()...)
+		}
+		for i, m := range e.WIF.Deployers[a.function].Members {
+			e.otherForms(memberField(a.function, i)+".member", "E12", effect, []string{a.function}, m.Member)
 		}
 	}
-	if e.program.condition != nil {
-		look(conditionField, "E7", nil, e.program.condition.Literals()...)
-	}
-	for _, key := range sorted(e.program.mapping) {
-		look(mappingField(key), "E12", nil, e.program.mapping[key].Literals()...)
-	}
-	for _, name := range sorted(e.WIF.Deployers) {
-		for i, m := range e.WIF.Deployers[name].Members {
-			look(memberField(name, i)+".member", "E12", []string{name}, m.Member)
+}
+
+// otherForms names the texts that hold for a form of sub that is not the token's.
+func (e *examination) otherForms(field, id string, effect Effect, functions []string, texts ...string) {
+	for _, text := range texts {
+		i := slices.IndexFunc(e.claims, func(c token.Claims) bool { return otherForm(text, c.Subject) })
+		if i < 0 {
+			continue
 		}
+		if e.customised([]string{"claims.sub"}, text) {
+			effect = Doubts
+		}
+		problem := "repositories made, renamed or transferred since 15 July 2026 send ids as well: repo:OWNER@65/REPOSITORY@74:…"
+		if !token.ByID(e.claims[i].Subject) {
+			problem = "repositories from before 15 July 2026 send no ids, unless they chose to: repo:OWNER/REPOSITORY:…"
+		}
+		e.find(Finding{
+			Check: "C6", Effect: effect, Fields: []string{field, "claims.sub"}, Functions: functions, Error: id,
+			Problem: fmt.Sprintf("%s expects %q, but %s", field, text, problem),
+			Remedy:  "Go by assertion.repository_id, which neither a name nor a date changes." + e.otherwise(),
+		})
 	}
 }

@@ -123,6 +123,7 @@ var Checks = []Check{
 	{"W3", "Does an event that the condition admits start the job, and none that strangers can cause?"},
 	{"W4", "Does the job name the environment that mapping and bindings go by?"},
 	{"W5", "Do the ignore files keep `gha-creds-*.json` out of commits and uploads?"},
+	{"W6", "Does the job run on a machine that the condition admits (`runner_environment`)?"},
 	{"P1", "Is the provider's name whole, with the project's number, and the same everywhere?"},
 	{"P2", "Does the workflow name the provider that Terraform made?"},
 	{"P3", "Are pool and provider enabled?"},
@@ -156,7 +157,10 @@ var Checks = []Check{
 type examination struct {
 	Setup
 	runs     []workflow.Run
+	signings []signing      // the steps that sign in here
+	refs     []string       // that something may happen on
 	claims   []token.Claims // of the token; of a scenario, for each function and form of sub
+	asks     []ask          // the same, with whom they are for
 	targets  []string       // the functions that it is about
 	names    names          // what most of the set-up agrees on
 	program  program        // the mapping and the condition, compiled
@@ -169,6 +173,8 @@ type examination struct {
 func Examine(s Setup) Report {
 	e := &examination{Setup: s, runs: workflow.Runs(s.Workflows, s.Variables)}
 	e.compile()
+	e.signsIn()
+	e.findRefs()
 	e.aim()
 	e.workflow()
 	e.provider()
@@ -179,12 +185,19 @@ func Examine(s Setup) Report {
 	return e.report(isolation)
 }
 
+// severity orders effects. What refuses and what breaks are one rank, told apart by
+// where they stand.
+var severity = map[Effect]int{Refuses: 0, Breaks: 0, Endangers: 1, Doubts: 2, Notes: 3}
+
 // find adds a finding, or to the functions of one that is the same.
 func (e *examination) find(f Finding) {
 	same := func(other Finding) bool {
 		return other.Check == f.Check && other.Problem == f.Problem && slices.Equal(other.Fields, f.Fields)
 	}
 	if i := slices.IndexFunc(e.findings, same); i >= 0 {
+		if severity[f.Effect] < severity[e.findings[i].Effect] {
+			e.findings[i].Effect = f.Effect
+		}
 		for _, name := range f.Functions {
 			if !slices.Contains(e.findings[i].Functions, name) {
 				e.findings[i].Functions = append(e.findings[i].Functions, name)
@@ -198,9 +211,16 @@ func (e *examination) find(f Finding) {
 // found tells whether one of these checks has found something about a field that
 // begins so.
 func (e *examination) found(field string, checks ...string) bool {
-	return slices.ContainsFunc(e.findings, func(f Finding) bool {
-		return slices.Contains(checks, f.Check) && slices.ContainsFunc(f.Fields, func(name string) bool { return strings.HasPrefix(name, field) })
-	})
+	return slices.ContainsFunc(e.findings, func(f Finding) bool { return f.about(field, checks) })
+}
+
+// stopped tells whether what was found there refuses.
+func (e *examination) stopped(field string, checks ...string) bool {
+	return slices.ContainsFunc(e.findings, func(f Finding) bool { return f.Effect == Refuses && f.about(field, checks) })
+}
+
+func (f Finding) about(field string, checks []string) bool {
+	return slices.Contains(checks, f.Check) && slices.ContainsFunc(f.Fields, func(name string) bool { return strings.HasPrefix(name, field) })
 }
 
 func (e *examination) skip(why string, checks ...string) {
@@ -211,13 +231,16 @@ func (e *examination) report(isolation Isolation) Report {
 	r := Report{Verdict: Admitted, About: e.about(), Functions: e.targets, Isolation: isolation, Skipped: e.skipped, Assumed: e.assumed, Findings: []Finding{}}
 	order := func(f Finding) int {
 		i := slices.IndexFunc(Checks, func(c Check) bool { return c.ID == f.Check })
-		rank := map[Effect]int{Refuses: 0, Breaks: 0, Endangers: 1, Doubts: 2, Notes: 3}[f.Effect]
+		rank := severity[f.Effect]
 		if f.Elsewhere {
 			rank = max(rank, 1)
 		}
 		return rank*100 + i
 	}
 	for _, f := range e.findings {
+		if e.Token != nil && f.Effect == Refuses && f.Check[0] == 'W' {
+			f.Effect, f.Error = Doubts, "" // this token is there already, whatever becomes of the next
+		}
 		f.Elsewhere = len(f.Functions) > 0 && !slices.ContainsFunc(f.Functions, func(name string) bool { return slices.Contains(e.targets, name) })
 		r.Findings = append(r.Findings, f)
 	}
@@ -257,6 +280,15 @@ func (f Finding) Says() string {
 	return e.Text
 }
 
+// ask is a token and the function whose deployer it wants to be.
+type ask struct {
+	function string
+	claims   token.Claims
+}
+
+// Open tells whether the finding may refuse the token, by an error that Google has.
+func (f Finding) Open() bool { return f.Effect == Doubts && f.Error != "" && !f.Elsewhere }
+
 // aim settles which token it is about.
 func (e *examination) aim() {
 	all := sorted(e.WIF.Deployers)
@@ -264,41 +296,161 @@ func (e *examination) aim() {
 	case e.Function != "":
 		e.targets = []string{e.Function}
 	case e.Token != nil:
-		for _, name := range all {
-			if e.WIF.Deployers[name].Environment == e.Token.Claims.Environment && e.Token.Claims.Environment != "" {
-				e.targets = append(e.targets, name)
-			}
-		}
+		e.targets = e.targetsOf(e.Token.Claims)
 	default:
 		e.targets = all
 	}
 	if e.Token != nil {
 		e.claims = []token.Claims{e.Token.Claims}
+		for _, name := range e.targets {
+			e.asks = append(e.asks, ask{name, e.Token.Claims})
+		}
 		e.Origin = e.origin("")
 		return
 	}
-	if e.Scenario.Name == "" {
-		e.Scenario, _ = token.Find("push-main")
-	}
+	e.play()
 	o := e.origin("")
 	e.assumed = append(e.assumed, fmt.Sprintf("it is repository %s of owner %s, and main is %s; compare: gh api repos/OWNER/NAME --jq '.id, .owner.id'", o.RepositoryID, o.OwnerID, cmp.Or(o.Ref, "refs/heads/main")))
 	for _, name := range e.targets {
-		byName, byID := e.Scenario.Claims(e.origin(name), e.Now)
-		if e.Form != IDs {
-			e.claims = append(e.claims, byName)
+		e.pretend(name)
+	}
+	if len(e.targets) == 0 {
+		e.pretend("")
+		e.asks = nil
+	}
+	e.Origin = o
+}
+
+// targetsOf are the functions that a token is for: those of its environment, or else
+// those whose deployers it may impersonate.
+func (e *examination) targetsOf(c token.Claims) []string {
+	var named, open []string
+	in, _ := e.program.mapped(c)
+	for _, name := range sorted(e.WIF.Deployers) {
+		if c.Environment != "" && e.WIF.Deployers[name].Environment == c.Environment {
+			named = append(named, name)
 		}
-		if e.Form != Names {
-			e.claims = append(e.claims, byID)
+		if e.may(name, in) {
+			open = append(open, name)
 		}
 	}
-	e.Origin = e.origin("")
+	if len(named) == 0 {
+		return open
+	}
+	return named
 }
+
+// pretend makes the scenario's tokens for a function.
+func (e *examination) pretend(function string) {
+	byName, byID := e.Scenario.Claims(e.origin(function), e.Now)
+	if e.Form != IDs {
+		e.claims, e.asks = append(e.claims, byName), append(e.asks, ask{function, byName})
+	}
+	if e.Form != Names {
+		e.claims, e.asks = append(e.claims, byID), append(e.asks, ask{function, byID})
+	}
+}
+
+// play settles what happens: the scenario that was asked for, or the first of the
+// usual ones that starts a workflow and is admitted, or at least starts one; on branches
+// and tags that the workflows and the condition name.
+func (e *examination) play() {
+	usual := e.usual()
+	if e.Scenario.Name != "" {
+		usual = []token.Scenario{e.Scenario}
+	}
+	function := ""
+	if len(e.targets) > 0 {
+		function = e.targets[0]
+	}
+	var branches, tags []string
+	for _, ref := range e.refs {
+		if strings.HasPrefix(ref, "refs/tags/") {
+			tags = append(tags, ref)
+		} else {
+			branches = append(branches, ref)
+		}
+	}
+	for _, enters := range []func(token.Claims) bool{e.program.enters, func(token.Claims) bool { return true }} {
+		for _, scenario := range usual {
+			for _, branch := range branches {
+				for _, tag := range tags {
+					o := e.origin(function)
+					o.Ref, o.Tag = cmp.Or(e.Origin.Ref, branch), cmp.Or(e.Origin.Tag, tag)
+					byName, byID := scenario.Claims(o, e.Now)
+					if (enters(byName) || enters(byID)) && e.begins(byID) {
+						e.Scenario, e.Origin.Ref, e.Origin.Tag = scenario, o.Ref, o.Tag
+						return
+					}
+				}
+			}
+		}
+	}
+	e.Scenario = usual[0]
+}
+
+// begins tells whether what a token tells of starts a workflow that signs in, as far as
+// there are any.
+func (e *examination) begins(c token.Claims) bool {
+	return len(e.signings) == 0 || slices.ContainsFunc(e.signings, func(s signing) bool { return starts(s.run.Root, c) })
+}
+
+// usual are the scenarios that deploy in most repositories, and the events that do in
+// this one.
+func (e *examination) usual() []token.Scenario {
+	var all []token.Scenario
+	var played []string
+	for _, name := range []string{"push-main", "dispatch", "release", "tag", "schedule"} {
+		scenario, _ := token.Find(name)
+		all = append(all, scenario)
+		c, _ := scenario.Claims(token.Origin{}, e.Now)
+		played = append(played, c.EventName)
+	}
+	for _, s := range e.signings {
+		for _, t := range s.run.Root.On {
+			if !t.Pull() && t.Event != "workflow_call" && !slices.Contains(played, t.Event) {
+				all, played = append(all, token.Event(t.Event)), append(played, t.Event)
+			}
+		}
+	}
+	return all[:min(len(all), 16)]
+}
+
+// findRefs finds branches and tags that the condition and the workflows name, and adds
+// others.
+func (e *examination) findRefs() {
+	refs := []string{}
+	if ref := e.program.equals()["ref"]; wholeRef.FindString(ref) == ref && ref != "" {
+		refs = append(refs, ref)
+	}
+	refs = append(refs, "refs/heads/main", token.Version)
+	if e.program.condition != nil {
+		for _, text := range e.program.condition.Literals() {
+			refs = append(refs, wholeRef.FindAllString(text, -1)...)
+		}
+	}
+	for _, s := range e.signings {
+		for _, t := range s.run.Root.On {
+			refs = append(refs, t.Refs()...)
+		}
+	}
+	refs = append(refs, "refs/heads/feature")
+	seen := map[string]bool{}
+	refs = slices.DeleteFunc(refs, func(ref string) bool {
+		again := seen[ref]
+		seen[ref] = true
+		return again
+	})
+	e.refs = refs[:min(len(refs), 16)]
+}
+
+var wholeRef = regexp.MustCompile(`\brefs/(heads|tags)/[A-Za-z0-9][A-Za-z0-9._/-]*$`)
 
 // origin completes where a scenario's token comes from: by what was said, by the
 // token, by the condition, by the members, and at last by a made-up repository.
 func (e *examination) origin(function string) token.Origin {
 	o := e.Origin
-	wanted := e.program.equals()
+	wanted := merge(e.program.equals(), e.named())
 	if t := e.Token; t != nil {
 		wanted = merge(wanted, map[string]string{"repository": t.Claims.Repository, "repository_id": t.Claims.RepositoryID, "repository_owner": t.Claims.RepositoryOwner, "repository_owner_id": t.Claims.RepositoryOwnerID})
 	}
@@ -316,20 +468,73 @@ func (e *examination) origin(function string) token.Origin {
 		o.Environment = cmp.Or(o.Environment, d.Environment)
 	}
 	audience := ""
-	for _, run := range e.runs {
-		for _, step := range run.Job.Steps {
-			if input := run.Expand(step.Input("audience")); signsIn(step) && workflow.Known(input) && workflow.Fits(run.Expand(string(run.Job.Environment)), o.Environment) {
-				audience = cmp.Or(audience, input)
-				o.Workflow = cmp.Or(o.Workflow, run.Root.Name)
-				if run.Root.Name != run.File.Name && o.Workflow == run.Root.Name {
-					o.Called = cmp.Or(o.Called, run.File.Name)
-				}
+	for _, s := range e.deploying(o) {
+		run := s.run
+		audience = cmp.Or(audience, run.Expand(s.step().Input("audience")))
+		o.Workflow = cmp.Or(o.Workflow, run.Root.Name)
+		if o.Workflow == run.Root.Name {
+			o.Runner = cmp.Or(o.Runner, string(run.Hosting()))
+			if run.Root.Name != run.File.Name {
+				o.Called = cmp.Or(o.Called, run.File.Name)
 			}
 		}
 	}
 	o.Audience = cmp.Or(o.Audience, audience, "https://iam.googleapis.com/"+e.WIF.Provider.Name)
 	o.Workflow = cmp.Or(o.Workflow, e.program.file(), "deploy.yml")
+	o.Runner = cmp.Or(o.Runner, wanted["runner_environment"])
 	return o
+}
+
+// deploying are the steps that sign in from an origin's environment: first those of
+// the workflow file that the condition wants.
+func (e *examination) deploying(o token.Origin) []signing {
+	var wanted, others []signing
+	for _, s := range e.signings {
+		switch {
+		case !workflow.Known(s.run.Expand(s.step().Input("audience"))), !workflow.Fits(s.run.Expand(string(s.run.Job.Environment)), o.Environment):
+		case s.run.Root.Name == e.program.file():
+			wanted = append(wanted, s)
+		default:
+			others = append(others, s)
+		}
+	}
+	return append(wanted, others...)
+}
+
+var (
+	namesInSub  = regexp.MustCompile(`\brepo:([^@/:*]+)(?:@(\d+))?/([^@/:*]+)(?:@(\d+))?:`)
+	namesInPath = regexp.MustCompile(`^\^?([A-Za-z0-9-]+)/([A-Za-z0-9._-]+)/\.github/workflows/`)
+)
+
+// named is what members and longer texts of the condition say of the repository.
+func (e *examination) named() map[string]string {
+	wanted := map[string]string{}
+	learn := func(text string) {
+		if found := namesInSub.FindStringSubmatch(text); found != nil {
+			wanted = merge(wanted, map[string]string{"repository": found[1] + "/" + found[3], "repository_owner_id": found[2], "repository_id": found[4]})
+		}
+	}
+	if e.program.condition != nil {
+		for _, c := range e.program.condition.Comparisons() {
+			text, _ := c.Literals[0].(string)
+			learn(text)
+			if found := namesInPath.FindStringSubmatch(text); found != nil && c.Left == "assertion.workflow_ref" {
+				wanted = merge(wanted, map[string]string{"repository": found[1] + "/" + found[2]})
+			}
+		}
+	}
+	for _, name := range sorted(e.WIF.Deployers) {
+		for _, m := range e.WIF.Deployers[name].Members {
+			p, ok := e.binds(m)
+			learn(p.value)
+			if mapping, mapped := e.program.mapping[p.attribute]; ok && mapped {
+				if claim, whole := strings.CutPrefix(mapping.String(), "assertion."); whole {
+					wanted = merge(wanted, map[string]string{claim: p.value})
+				}
+			}
+		}
+	}
+	return wanted
 }
 
 var idOfMember = regexp.MustCompile(`/(\d+)(?::[^/]*)?$`)
@@ -346,8 +551,13 @@ func (e *examination) memberID() string {
 	return ""
 }
 
+// happening is what the scenario tells of, with the tag that it plays.
+func (e *examination) happening() string {
+	return strings.ReplaceAll(e.Scenario.Doc, "v1.0.0", strings.TrimPrefix(cmp.Or(e.Origin.Tag, token.Version), "refs/tags/"))
+}
+
 func (e *examination) about() string {
-	what := e.Scenario.Doc + map[Form]string{BothForms: ", in both forms of sub", Names: ", with names in sub", IDs: ", with ids in sub"}[e.Form]
+	what := e.happening() + map[Form]string{BothForms: ", in both forms of sub", Names: ", with names in sub", IDs: ", with ids in sub"}[e.Form]
 	if e.Token != nil {
 		what = fmt.Sprintf("the token of %s, %s on %s", cmp.Or(e.Token.Claims.Repository, "no repository"), cmp.Or(e.Token.Claims.EventName, "no event"), cmp.Or(e.Token.Claims.Ref, "no ref"))
 	}

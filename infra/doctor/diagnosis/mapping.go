@@ -10,7 +10,6 @@ import (
 
 	"github.com/devops-dashboard/dashboard/infra/doctor/expression"
 	"github.com/devops-dashboard/dashboard/infra/doctor/token"
-	"github.com/devops-dashboard/dashboard/infra/doctor/workflow"
 )
 
 // program is the provider's mapping and condition, as far as they compile.
@@ -27,6 +26,8 @@ func (e *examination) compile() {
 			e.program.mapping[key] = compiled
 		}
 	}
+	e.names.number, _ = agreement(e.identities().numbers)
+	e.names.pool, _ = agreement(e.identities().pools)
 	if condition, err := expression.Condition(e.WIF.Provider.AttributeCondition); err == nil {
 		e.program.condition = &condition
 	} else {
@@ -52,19 +53,15 @@ func (p program) mapped(c token.Claims) (in expression.Input, failed map[string]
 	return in, failed
 }
 
-// admits evaluates the condition, and tells whether that was possible. A claim
-// that is missing refuses.
-func (p program) admits(c token.Claims) (admits, known bool) {
+// admits evaluates the condition. A claim that is missing refuses, and so does a
+// condition that is none.
+func (p program) admits(c token.Claims) bool {
 	if p.condition == nil {
-		return false, false
+		return false
 	}
 	in, _ := p.mapped(c)
 	value, err := p.condition.Eval(in)
-	if err != nil {
-		return false, true
-	}
-	admits, known = value.(bool)
-	return admits, known
+	return err == nil && value == true
 }
 
 // equals is what the condition wants claims to be, as far as it says so plainly.
@@ -75,9 +72,8 @@ func (p program) equals() map[string]string {
 	}
 	for _, c := range p.condition.Comparisons() {
 		claim, isClaim := strings.CutPrefix(c.Left, "assertion.")
-		text, isText := c.Literals[0].(string)
-		if isClaim && isText && (c.Operator == "==" || c.Operator == "in") && wanted[claim] == "" {
-			wanted[claim] = text
+		if isClaim && c.Literals[0] != nil && (c.Operator == "==" || c.Operator == "in") && wanted[claim] == "" {
+			wanted[claim] = fmt.Sprint(c.Literals[0]) // a number too: C3 says that it wants quotes
 		}
 	}
 	return wanted
@@ -318,8 +314,13 @@ func (e *examination) sizes(c token.Claims, in expression.Input) {
 	sources := e.program.sources("google.subject")
 	switch bounded := "Map a value that is bounded: 'gh:' + assertion.repository_id + ':' + (has(assertion.environment) ? assertion.environment : 'none')."; {
 	case len(subject) > subjectMost:
+		shortEnough := func(c token.Claims) bool {
+			in, _ := e.program.mapped(c)
+			subject, ok := in.Google["subject"].(string)
+			return ok && len(subject) <= subjectMost
+		}
 		e.find(Finding{
-			Check: "M4", Effect: Refuses, Fields: sources, Error: "E9",
+			Check: "M4", Effect: e.refusal(c, shortEnough), Fields: sources, Error: "E9",
 			Problem: fmt.Sprintf("google.subject is %d bytes long (the limit is %d): %q.", len(subject), subjectMost, subject), Remedy: bounded,
 		})
 	case len(subject) > subjectMuch:
@@ -339,21 +340,4 @@ func (e *examination) sizes(c token.Claims, in expression.Input) {
 			})
 		}
 	}
-}
-
-// sample is the token that a run would get from a push to main.
-func (e *examination) sample(run workflow.Run) token.Claims {
-	push, _ := token.Find("push-main")
-	o := e.Origin
-	o.Workflow = run.Root.Name
-	o.Called = ""
-	if run.File.Name != run.Root.Name {
-		o.Called = run.File.Name
-	}
-	o.Environment = ""
-	if functions := e.functionsOf(run); len(functions) > 0 {
-		o.Environment = e.WIF.Deployers[functions[0]].Environment
-	}
-	_, byID := push.Claims(o, e.Now)
-	return byID
 }

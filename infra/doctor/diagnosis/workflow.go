@@ -1,14 +1,70 @@
 package diagnosis
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/devops-dashboard/dashboard/infra/doctor/token"
 	"github.com/devops-dashboard/dashboard/infra/doctor/workflow"
 )
 
-func signsIn(s workflow.Step) bool { return s.Is("google-github-actions/auth") }
+// signing is a step that signs in to Google, in a run of its job.
+type signing struct {
+	run workflow.Run
+	at  int
+}
+
+func (s signing) step() workflow.Step { return s.run.Job.Steps[s.at] }
+
+func (s signing) field(input string) string {
+	return s.run.Field(fmt.Sprintf("steps[%d].with.%s", s.at, input))
+}
+
+// signsIn finds the steps that sign in. Those that do so elsewhere are told, and left
+// alone: a folder holds workflows of other projects, pools and accounts as well.
+func (e *examination) signsIn() {
+	var all []signing
+	ours := map[string]bool{} // one run of a job is enough: the others have a mistake in the matrix
+	for _, run := range e.runs {
+		for i, step := range run.Job.Steps {
+			if step.Is("google-github-actions/auth") {
+				s := signing{run, i}
+				all = append(all, s)
+				ours[run.Field("")] = ours[run.Field("")] || !e.elsewhere(s)
+			}
+		}
+	}
+	for _, s := range all {
+		if ours[s.run.Field("")] {
+			e.signings = append(e.signings, s)
+			continue
+		}
+		account := s.step().Input("service_account")
+		fields := append([]string{s.field("workload_identity_provider")}, s.run.Sources("environment", string(s.run.Job.Environment))...)
+		e.find(Finding{
+			Check: "P2", Effect: Notes, Fields: append(fields, s.field("service_account")),
+			Problem: fmt.Sprintf("%s: job %q signs in elsewhere, as %s; nothing here is about that.", s.run.File.Name, s.run.ID, workflow.Shown(cmp.Or(s.run.Expand(account), "the token itself"))),
+			Remedy:  "If it should deploy one of these functions, name that one's environment and its deployer.",
+		})
+	}
+}
+
+// elsewhere tells whether a step signs in to something else than the set-up: neither
+// its environment nor its account is a deployer's, and its provider is another, or
+// both are named.
+func (e *examination) elsewhere(s signing) bool {
+	email, environment := s.run.Expand(s.step().Input("service_account")), s.run.Expand(string(s.run.Job.Environment))
+	provider := s.run.Expand(s.step().Input("workload_identity_provider"))
+	fits := func(name string) bool { return email != "" && workflow.Fits(email, e.WIF.Deployers[name].Email) }
+	fitting := slices.ContainsFunc(sorted(e.WIF.Deployers), fits)
+	if len(e.functionsOf(s.run)) > 0 || fitting && workflow.Known(email) {
+		return false
+	}
+	other := workflow.Known(provider) && providerName.MatchString(provider) && provider != e.WIF.Provider.Name
+	return other || environment != "" && email != "" && !fitting
+}
 
 // workflow asks what GitHub does before Google hears of it.
 func (e *examination) workflow() {
@@ -21,28 +77,50 @@ func (e *examination) workflow() {
 	}
 	e.ignores()
 	if len(e.Workflows) == 0 {
-		e.skip("no workflow files; -workflows names their folder", "W1", "W2", "W3", "W4", "P2")
+		e.skip("no workflow files; -workflows names their folder", "W1", "W2", "W3", "W4", "W6", "P2")
 		return
 	}
-	any := false
-	for _, run := range e.runs {
-		for i, step := range run.Job.Steps {
-			if !signsIn(step) {
-				continue
-			}
-			any = true
-			e.permissions(run)
-			e.order(run, i)
-			e.triggers(run)
-			e.environment(run)
-			e.signIn(run, i)
-		}
-	}
-	if !any {
+	e.ways()
+	if len(e.signings) == 0 {
 		e.signsNowhere()
 		return
 	}
+	e.started()
 	e.covered()
+}
+
+// ways asks of each step that signs in. Where one file's cannot, and another file's
+// deploys the same functions, that is no refusal.
+func (e *examination) ways() {
+	findings := make([][]Finding, len(e.signings))
+	refuses := func(f Finding) bool { return f.Effect == Refuses }
+	works := map[string][]string{} // the files that deploy a function
+	for i, s := range e.signings {
+		own := *e
+		own.findings = nil
+		own.permissions(s.run)
+		own.order(s.run, s.at)
+		own.triggers(s.run)
+		own.runner(s.run)
+		own.environment(s)
+		own.signIn(s)
+		findings[i] = own.findings
+		for _, name := range e.functionsOf(s.run) {
+			if !slices.ContainsFunc(own.findings, refuses) {
+				works[name] = append(works[name], s.run.Root.Name)
+			}
+		}
+	}
+	for i, s := range e.signings {
+		functions := e.functionsOf(s.run)
+		spared := len(functions) > 0 && !slices.ContainsFunc(functions, func(name string) bool { return len(works[name]) == 0 || slices.Contains(works[name], s.run.Root.Name) })
+		for _, f := range findings[i] {
+			if spared && refuses(f) {
+				f.Effect, f.Error = Doubts, ""
+			}
+			e.find(f)
+		}
+	}
 }
 
 // signsNowhere tells where a step that signs in could be missing: where a job may
@@ -58,9 +136,13 @@ func (e *examination) signsNowhere() {
 		fields = append(fields, f.Name+": jobs")
 	}
 	slices.Sort(fields)
+	problem := "No step uses google-github-actions/auth, so nothing here asks Google for anything."
+	if e.found("", "P2") {
+		problem = "Each step that signs in does so elsewhere, so nothing here asks for these deployers."
+	}
 	e.find(Finding{
 		Check: "W1", Effect: Doubts, Fields: append(slices.Compact(fields), "workflows"),
-		Problem: "No step uses google-github-actions/auth, so nothing here asks Google for anything.",
+		Problem: problem,
 		Remedy:  "Add that step to the job that deploys, or name another folder with -workflows.",
 	})
 }
@@ -74,8 +156,12 @@ func (e *examination) permissions(run workflow.Run) {
 		if i < len(run.Asking)-1 {
 			whose = fmt.Sprintf("%s: job %q calls %s, whose job %q may ask for no more than its caller", grant.File, grant.Job, run.File.Name, run.ID)
 		}
+		effect := Refuses
+		if run.Root.On.CalledOnly() { // by a workflow that is not here, and may grant it
+			effect = Doubts
+		}
 		e.find(Finding{
-			Check: "W1", Effect: Refuses, Functions: e.functionsOf(run), Fields: grant.Fields, Error: "E1",
+			Check: "W1", Effect: effect, Functions: e.functionsOf(run), Fields: grant.Fields, Error: "E1",
 			Problem: whose + ".",
 			Remedy:  fmt.Sprintf("Write in %s, for job %q: permissions: {contents: read, id-token: write}.", grant.File, grant.Job),
 		})
@@ -86,9 +172,10 @@ func (e *examination) order(run workflow.Run, signIn int) {
 	if run.Job.Steps[signIn].Input("create_credentials_file") == "false" {
 		return
 	}
+	before := slices.ContainsFunc(run.Job.Steps[:signIn], func(s workflow.Step) bool { return s.Is("actions/checkout") })
 	for i, step := range run.Job.Steps[signIn+1:] {
-		if !step.Is("actions/checkout") {
-			continue
+		if !step.Is("actions/checkout") || step.Input("path") != "" || before && step.Input("clean") == "false" {
+			continue // or it leaves the workspace's own files alone
 		}
 		at := signIn + 1 + i
 		e.find(Finding{
@@ -101,57 +188,6 @@ func (e *examination) order(run workflow.Run, signIn int) {
 	}
 }
 
-// foreign are the events that strangers cause, or that run on a stranger's code.
-var foreign = []string{"pull_request_target", "pull_request", "issue_comment", "issues", "discussion", "discussion_comment", "fork", "watch", "workflow_run", "pull_request_review", "pull_request_review_comment"}
-
-func (e *examination) triggers(run workflow.Run) {
-	if e.file(run) {
-		return
-	}
-	// Where no event is admitted, it is not the event that is refused.
-	if !slices.ContainsFunc(append([]string{"push", "workflow_dispatch", "schedule", "release"}, run.Root.On...), func(event string) bool {
-		admits, _ := e.program.admits(e.sample(run).Started(event))
-		return admits
-	}) {
-		return
-	}
-	var admitted, refused []string
-	for _, event := range run.Root.On {
-		claims := e.sample(run).Started(event)
-		admits, known := e.program.admits(claims)
-		if admits || !known || event == "workflow_call" {
-			admitted = append(admitted, event)
-		}
-		field := run.Root.Name + ": on"
-		switch {
-		case strings.Contains(run.Job.If, "github."):
-		case admits && slices.Contains(foreign, event):
-			e.find(Finding{
-				Check: "W3", Effect: Endangers, Fields: []string{field, "provider.attribute_condition"},
-				Problem: fmt.Sprintf("%s: %s starts job %q, strangers cause that event, and the condition admits it.", run.Root.Name, event, run.ID),
-				Remedy:  fmt.Sprintf("Remove %s from \"on\", and add to the condition: assertion.event_name in ['push', 'workflow_dispatch'].", event),
-			})
-		case known && !admits && event != "workflow_call":
-			refused = append(refused, event)
-		}
-	}
-	if len(admitted) == 0 {
-		e.find(Finding{
-			Check: "W3", Effect: Refuses, Functions: e.functionsOf(run), Fields: []string{run.Root.Name + ": on"}, Error: "E7",
-			Problem: fmt.Sprintf("%s is started by %s, and the condition admits none of that.", run.Root.Name, orNothing(run.Root.On)),
-			Remedy:  "Start it by an event that the condition admits, such as push or workflow_dispatch.",
-		})
-		return
-	}
-	for _, event := range refused {
-		e.find(Finding{
-			Check: "W3", Effect: Doubts, Fields: []string{run.Root.Name + ": on"},
-			Problem: fmt.Sprintf("%s: %s starts job %q too, and the condition refuses that event, so each such run fails at signing in.", run.Root.Name, event, run.ID),
-			Remedy:  fmt.Sprintf("Remove %s from \"on\", or give the job an \"if\" on github.event_name.", event),
-		})
-	}
-}
-
 // file asks whether the condition wants another workflow file, and tells so.
 func (e *examination) file(run workflow.Run) bool {
 	want := e.program.file()
@@ -159,12 +195,12 @@ func (e *examination) file(run workflow.Run) bool {
 		return false
 	}
 	claims := e.sample(run)
-	if admits, known := e.program.admits(claims); admits || !known {
+	if e.program.condition == nil || e.program.admits(claims) {
 		return false
 	}
 	claims.WorkflowRef = strings.Replace(claims.WorkflowRef, "/"+run.Root.Name+"@", "/"+want+"@", 1)
 	claims.JobWorkflowRef = strings.Replace(claims.JobWorkflowRef, "/"+run.File.Name+"@", "/"+want+"@", 1)
-	if admits, _ := e.program.admits(claims); !admits {
+	if !e.program.admits(claims) {
 		return false
 	}
 	e.find(Finding{
@@ -182,12 +218,12 @@ func orNothing(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-func (e *examination) environment(run workflow.Run) {
-	reads := e.program.readers("environment")
-	if len(reads) == 0 {
+func (e *examination) environment(s signing) {
+	run, reads := s.run, e.program.readers("environment")
+	field, environment := run.Field("environment"), run.Expand(string(run.Job.Environment))
+	if len(reads) == 0 || slices.ContainsFunc(sorted(e.WIF.Deployers), func(name string) bool { return e.reaches(s, name) }) {
 		return
 	}
-	field, environment := run.Field("environment"), run.Expand(string(run.Job.Environment))
 	fields := run.Sources("environment", string(run.Job.Environment))
 	names := e.environments()
 	if environment == "" {
@@ -202,12 +238,35 @@ func (e *examination) environment(run workflow.Run) {
 		for _, name := range sorted(e.WIF.Deployers) {
 			fields = append(fields, "deployers."+name+".environment")
 		}
+		remedy := "Name one of those."
+		if like := sameButCase(environment, names); like != "" {
+			remedy = fmt.Sprintf("They differ in case, which GitHub ignores and Google compares: write %q.", like)
+		}
+		effect := Refuses
+		if !workflow.Known(run.Expand(s.step().Input("service_account"))) && !workflow.Known(run.Expand(s.step().Input("workload_identity_provider"))) {
+			effect = Doubts // it may sign in elsewhere
+		}
 		e.find(Finding{
-			Check: "W4", Effect: Refuses, Fields: fields, Error: "E12",
+			Check: "W4", Effect: effect, Fields: fields, Error: "E12",
 			Problem: fmt.Sprintf("%s: job %q runs in environment %q, and the deployers' are %s.", run.File.Name, run.ID, workflow.Shown(environment), strings.Join(names, ", ")),
-			Remedy:  "Name one of those; case counts.",
+			Remedy:  remedy,
 		})
 	}
+}
+
+// reaches tells whether the job, in its environment, gets to a function's deployer and
+// may ask for it.
+func (e *examination) reaches(s signing, function string) bool {
+	email, environment := s.run.Expand(s.step().Input("service_account")), s.run.Expand(string(s.run.Job.Environment))
+	if !workflow.Known(environment) || email != "" && !workflow.Fits(email, e.WIF.Deployers[function].Email) {
+		return false
+	}
+	for _, t := range s.run.Root.On {
+		if slices.ContainsFunc(e.occasions(s.run, t), func(c token.Claims) bool { return e.gets(function, c.In(environment)) }) {
+			return true
+		}
+	}
+	return false
 }
 
 func example(names []string) string {
@@ -231,17 +290,15 @@ func (e *examination) covered() {
 		return
 	}
 	var from []string
-	for _, run := range e.runs {
-		if slices.ContainsFunc(run.Job.Steps, signsIn) {
-			from = append(from, run.Sources("environment", string(run.Job.Environment))...)
-		}
+	for _, s := range e.signings {
+		from = append(from, s.run.Sources("environment", string(s.run.Job.Environment))...)
 	}
 	slices.Sort(from)
 	from = slices.Compact(from)
 	for _, name := range sorted(e.WIF.Deployers) {
 		d := e.WIF.Deployers[name]
-		if slices.ContainsFunc(e.runs, func(run workflow.Run) bool {
-			return slices.ContainsFunc(run.Job.Steps, signsIn) && workflow.Fits(run.Expand(string(run.Job.Environment)), d.Environment)
+		if slices.ContainsFunc(e.signings, func(s signing) bool {
+			return workflow.Fits(s.run.Expand(string(s.run.Job.Environment)), d.Environment) || e.reaches(s, name)
 		}) {
 			continue
 		}

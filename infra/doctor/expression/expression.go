@@ -173,30 +173,35 @@ var comparing = map[string]string{
 func (e Expression) Comparisons() []Comparison {
 	var found []Comparison
 	ast.PreOrderVisit(e.ast.NativeRep().Expr(), ast.NewExprVisitor(func(x ast.Expr) {
-		if x.Kind() != ast.CallKind {
-			return
-		}
-		call := x.AsCall()
-		operator, ok := comparing[call.FunctionName()]
-		if !ok {
-			return
-		}
-		sides := call.Args()
-		if call.IsMemberFunction() {
-			sides = append([]ast.Expr{call.Target()}, sides...)
-		}
-		if len(sides) != 2 {
-			return
-		}
-		left, right := path(sides[0]), sides[1]
-		if left == "" && operator != "in" {
-			left, right = path(sides[1]), sides[0]
-		}
-		if literals := literals(right); left != "" && len(literals) > 0 {
-			found = append(found, Comparison{left, operator, literals})
+		if c, ok := comparison(x); ok {
+			found = append(found, c)
 		}
 	}))
 	return found
+}
+
+// Comparison is the whole expression, where it is but a comparison with literals.
+func (e Expression) Comparison() (Comparison, bool) { return comparison(e.ast.NativeRep().Expr()) }
+
+func comparison(x ast.Expr) (Comparison, bool) {
+	if x.Kind() != ast.CallKind {
+		return Comparison{}, false
+	}
+	call := x.AsCall()
+	operator := comparing[call.FunctionName()]
+	sides := call.Args()
+	if call.IsMemberFunction() {
+		sides = append([]ast.Expr{call.Target()}, sides...)
+	}
+	if operator == "" || len(sides) != 2 {
+		return Comparison{}, false
+	}
+	left, right := path(sides[0]), sides[1]
+	if left == "" && operator != "in" {
+		left, right = path(sides[1]), sides[0]
+	}
+	literals := literals(right)
+	return Comparison{left, operator, literals}, left != "" && len(literals) > 0
 }
 
 // Literals lists every text in the expression.
@@ -215,17 +220,24 @@ func (e Expression) Literals() []string {
 func literals(x ast.Expr) []any {
 	switch x.Kind() {
 	case ast.LiteralKind:
-		return []any{x.AsLiteral().Value()}
+		return []any{literal(x)}
 	case ast.ListKind:
 		var all []any
 		for _, element := range x.AsList().Elements() {
 			if element.Kind() == ast.LiteralKind {
-				all = append(all, element.AsLiteral().Value())
+				all = append(all, literal(element))
 			}
 		}
 		return all
 	}
 	return nil
+}
+
+func literal(x ast.Expr) any {
+	if x.AsLiteral() == types.NullValue {
+		return nil
+	}
+	return x.AsLiteral().Value()
 }
 
 // path is how a selection such as assertion.ref or assertion['ref'] is written,

@@ -107,6 +107,14 @@ func TestTakenApart(t *testing.T) {
 	}, compiled.Comparisons()); diff != "" {
 		t.Error(diff)
 	}
+	if c, ok := compiled.Conjuncts()[0].Comparison(); !ok || c.Left != "assertion.a" {
+		t.Errorf("%+v, %v", c, ok)
+	}
+	for _, part := range compiled.Conjuncts()[3:] { // has, exists, and what has no literal
+		if c, ok := part.Comparison(); ok {
+			t.Errorf("%s is taken for %+v", part, c)
+		}
+	}
 	if got := compiled.Literals(); !slices.Contains(got, "3") || !slices.Contains(got, "6") || slices.Contains(got, "e") {
 		t.Error(got)
 	}

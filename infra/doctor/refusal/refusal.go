@@ -19,7 +19,7 @@ type Error struct {
 	By     string   `json:"by"`
 	Cause  string   `json:"cause"`
 	Fix    string   `json:"fix"`
-	Checks []string `json:"checks"` // those of the doctor that find the cause
+	Checks []string `json:"checks"` // those of the doctor that find the cause, if it shows in a set-up
 
 	// marks are what a log must hold, as lower-case patterns: one of them.
 	marks []string
@@ -137,7 +137,7 @@ var Errors = []Error{
 		ID: "E16", By: "Google's Cloud Run, Artifact Registry or Cloud Storage",
 		Text:   `Permission 'artifactregistry.repositories.get' denied; run.services.get denied; storage.buckets.get denied.`,
 		Cause:  `The deployer lacks what a deployment from source needs; gcloud may also want to make a repository or a bucket that it does not find.`,
-		Fix:    `Grant roles/run.sourceDeveloper and roles/serviceusage.serviceUsageConsumer on the project, and let Terraform make repository and bucket.`,
+		Fix:    `Apply infra, which gives a deployer what it takes on its function, the bucket and the repository, and makes these. Elsewhere grant roles/run.sourceDeveloper and roles/serviceusage.serviceUsageConsumer on the project.`,
 		Checks: []string{"R1"}, marks: []string{`artifactregistry\.repositories\.\w+`, `run\.services\.\w+`, `storage\.(buckets|objects)\.\w+`, `cloud-run-source-deploy`, `does not have storage\.`},
 	},
 	{
@@ -146,6 +146,13 @@ var Errors = []Error{
 		Cause:  `The runner's clock differs from Google's, or a longer access_token_lifetime was asked for.`,
 		Fix:    `Synchronise the runner's clock; ask for 3600s or less.`,
 		Checks: []string{"P6"}, marks: []string{`access token lifetime cannot exceed`},
+	},
+	{
+		ID: "E18", By: "Google's API that was called",
+		Text:  `IAM Service Account Credentials API has not been used in project … before or it is disabled.`,
+		Cause: `An API is off (SERVICE_DISABLED) in the project that the call counts for: that of the account which is impersonated, or for direct access the project_id of the step. Where that is the IAM Service Account Credentials API, the token was admitted before.`,
+		Fix:   `Enable it there, and wait a minute or two: gcloud services enable iamcredentials.googleapis.com sts.googleapis.com --project=PROJECT. Where another API is named, enable that one.`,
+		marks: []string{`api has not been used in project`, `service_disabled`},
 	},
 }
 
@@ -193,6 +200,8 @@ func Explain(pasted string) []Error {
 func Stage(pasted string) string {
 	pasted = strings.ToLower(pasted)
 	switch {
+	case strings.Contains(pasted, "api has not been used in project"):
+		return ""
 	case strings.Contains(pasted, "federated token"):
 		return "Google's token service did not admit the token: look at the provider, its mapping and its condition (checks P, M and C)."
 	case strings.Contains(pasted, "oauth 2.0 access token"), strings.Contains(pasted, "id token for"):

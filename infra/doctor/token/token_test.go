@@ -3,6 +3,7 @@ package token_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,13 @@ func TestParse(t *testing.T) {
 	if diff := cmp.Diff(want, read.Claims.Map()); diff != "" || read.Head.KeyID != "k" {
 		t.Errorf("%s, %+v", diff, read.Head)
 	}
+	answer, err := token.Parse([]byte(`{"count":1,"value":"` + jwt(`{"alg":"RS256","kid":"k"}`, `{"sub":"s"}`) + `"}`))
+	if err != nil || answer.Claims.Subject != "s" || answer.Head.KeyID != "k" {
+		t.Errorf("%+v, %v", answer, err)
+	}
+	if claims, err := token.Parse([]byte(`{"iss":"i","value":"x"}`)); err != nil || claims.Claims.Issuer != "i" {
+		t.Errorf("%+v, %v", claims, err)
+	}
 	if read.Claims.Audience.String() != "a, b" {
 		t.Errorf("%s", read.Claims.Audience)
 	}
@@ -48,6 +56,8 @@ func TestParseSaysWhatItWasGiven(t *testing.T) {
 		"e30.c2VjcmV0.c2ln":                "claims are not JSON",
 		"e30.e30.!secret":                  "the signature, is not base64url",
 		`{"repository_id": 74}`:            "repository_id is a number",
+		`{"value": "***"}`:                 "masked",
+		`{"value": "secret.secret"}`:       "this has 2",
 		`{"aud": 7}`:                       "aud",
 		`{"sub": "secret"`:                 "not JSON",
 		strings.Repeat("s", token.Most+10): "longer than 64 KiB",
@@ -80,6 +90,8 @@ func TestScenarios(t *testing.T) {
 		"other-repository":    {"repository": "octo-org/octo-repo-other", "repository_id": "740", "sub": "repo:octo-org/octo-repo-other:environment:prod-auth", "workflow_ref": "octo-org/octo-repo-other/.github/workflows/deploy.yml@refs/heads/main", "job_workflow_ref": "octo-org/octo-repo-other/.github/workflows/deploy.yml@refs/heads/main"},
 		"taken-name":          {"repository_id": "740", "repository_owner_id": "650"},
 	}
+	want["release"] = maps.Clone(want["tag"])
+	want["release"]["event_name"] = "release"
 	pull := map[string]any{"event_name": "pull_request", "base_ref": "main", "head_ref": "feature", "ref": "refs/pull/7/merge", "ref_protected": "false", "workflow_ref": "octo-org/octo-repo/.github/workflows/deploy.yml@refs/pull/7/merge", "job_workflow_ref": "octo-org/octo-repo/.github/workflows/deploy.yml@refs/pull/7/merge"}
 	want["pull-request"], want["fork"] = pull, pull
 	for _, s := range token.Scenarios {
@@ -96,11 +108,19 @@ func TestScenarios(t *testing.T) {
 		}
 	}
 	o := origin
+	o.Tag = "refs/tags/r7"
+	release, _ := token.Find("release")
+	if c, _ := release.Claims(o, now); c.Ref != "refs/tags/r7" || c.RefType != "tag" {
+		t.Errorf("%+v", c)
+	}
 	o.Environment, o.Called = "", "called.yml"
 	pullRequest, _ := token.Find("pull-request")
 	byName, _ := pullRequest.Claims(o, now)
 	if byName.Subject != "repo:octo-org/octo-repo:pull_request" || byName.JobWorkflowRef != "octo-org/octo-repo/.github/workflows/called.yml@refs/pull/7/merge" {
 		t.Errorf("%+v", byName)
+	}
+	if c, _ := token.Event("repository_dispatch").Claims(o, now); c.EventName != "repository_dispatch" || c.Ref != "refs/heads/main" {
+		t.Errorf("%+v", c)
 	}
 	if _, ok := token.Find("sunday"); ok {
 		t.Error("found sunday")
@@ -116,6 +136,16 @@ func TestInKeepsTheFormOfSub(t *testing.T) {
 	}
 	if got := byID.In("").Subject; got != "repo:octo-org@65/octo-repo@74:ref:refs/heads/main" {
 		t.Error(got)
+	}
+	if got := byName.In("").Started("pull_request").Subject; got != "repo:octo-org/octo-repo:pull_request" {
+		t.Error(got)
+	}
+	tag := byID.In("").On("refs/tags/v2")
+	if tag.Subject != "repo:octo-org@65/octo-repo@74:ref:refs/tags/v2" || tag.RefType != "tag" || tag.RefProtected != "false" || !strings.HasSuffix(tag.WorkflowRef, "deploy.yml@refs/tags/v2") {
+		t.Errorf("%+v", tag)
+	}
+	if same := byID.On("refs/heads/main"); same.RefProtected != "true" {
+		t.Errorf("%+v", same)
 	}
 	byName.Subject = "customised"
 	if got := byName.In("b"); got.Subject != "customised" || got.Environment != "b" {

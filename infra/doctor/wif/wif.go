@@ -82,7 +82,9 @@ func Parse(text []byte) (Config, error) {
 		return Config{}, unreadable(err)
 	}
 	if all.WIF != nil {
-		text = all.WIF.Value
+		if text = all.WIF.Value; len(text) == 0 {
+			return Config{}, errors.New("the output of Terraform has a wif without a value: run `terraform -chdir=infra output -json wif` after an apply")
+		}
 	}
 	var c Config
 	if err := json.Unmarshal(text, &c); err != nil {
@@ -96,8 +98,22 @@ func Parse(text []byte) (Config, error) {
 
 func unreadable(err error) error {
 	var kind *json.UnmarshalTypeError
+	if errors.As(err, &kind) && kind.Field == "" {
+		return fmt.Errorf("the output of Terraform is %s, and not the object with project_id, pool, provider, deployers and functions: pass `terraform output -json wif`", article(kind.Value))
+	}
 	if errors.As(err, &kind) {
 		return fmt.Errorf("the output of Terraform: %s is a %s, where %s is wanted", kind.Field, kind.Value, kind.Type)
 	}
 	return fmt.Errorf("the output of Terraform is not JSON (%w): use `terraform output -json wif`, with -json", err)
+}
+
+// article is what json calls a kind of value, as people do.
+func article(kind string) string {
+	switch kind {
+	case "array":
+		return "a list"
+	case "bool":
+		return "true or false"
+	}
+	return "a " + kind
 }

@@ -39,10 +39,16 @@ func TestParseSaysWhatToPass(t *testing.T) {
 	for text, says := range map[string]string{
 		"":                                   "is empty",
 		"wif = {}":                           "with -json",
-		"[]":                                 "array",
+		"[]":                                 "is a list, and not the object",
+		"true":                               "is true or false, and not the object",
+		"7":                                  "is a number, and not",
+		"null":                               "no pool and no provider",
+		`{"wif":{"value":[]}}`:               "is a list",
+		`{"wif":{"value":null}}`:             "no pool and no provider",
 		"{}":                                 "no pool and no provider",
 		`{"wif":{"value":"x"}}`:              "string",
-		`{"wif":{}}`:                         "not JSON",
+		`{"wif":{}}`:                         "without a value",
+		`{"pool":[]}`:                        "pool is a array, where",
 		`{"project_number": 123}`:            "project_number is a number, where string is wanted",
 		strings.Repeat(" ", wif.Most) + "{}": "longer than 4 MiB",
 	} {

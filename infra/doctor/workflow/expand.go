@@ -34,6 +34,34 @@ func (r Run) Expand(template string) string {
 	})
 }
 
+// Hosting is whose machine a job runs on.
+type Hosting string
+
+// As the claim runner_environment has it. Groups and labels of one's own may be of
+// GitHub's larger machines as well.
+const (
+	GitHubHosted Hosting = "github-hosted"
+	SelfHosted   Hosting = "self-hosted"
+	Unclear      Hosting = ""
+)
+
+var hostedLabel = regexp.MustCompile(`(?i)^(ubuntu|windows|macos)-(latest|slim|\d+(\.\d+)?)(-[a-z0-9-]+)?$`)
+
+// Hosting tells where the run's job runs.
+func (r Run) Hosting() Hosting {
+	var labels []string
+	for _, label := range r.Job.RunsOn.Labels { // a list among a matrix's values is one text
+		labels = append(labels, strings.Fields(strings.Trim(r.Expand(label), "[]"))...)
+	}
+	switch {
+	case slices.ContainsFunc(labels, func(label string) bool { return strings.EqualFold(label, string(SelfHosted)) }):
+		return SelfHosted
+	case r.Job.RunsOn.Group == "" && len(labels) == 1 && hostedLabel.MatchString(labels[0]):
+		return GitHubHosted
+	}
+	return Unclear
+}
+
 // Fits tells whether a value, perhaps with unknown parts, may come to be that text.
 func Fits(value, text string) bool {
 	parts := strings.Split(value, Unknown)

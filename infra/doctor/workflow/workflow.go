@@ -36,11 +36,32 @@ type File struct {
 type Job struct {
 	Permissions *Permissions   `yaml:"permissions"`
 	Environment Environment    `yaml:"environment"`
+	RunsOn      Runner         `yaml:"runs-on"`
 	Uses        string         `yaml:"uses"`
 	With        map[string]any `yaml:"with"`
 	Strategy    Strategy       `yaml:"strategy"`
 	Steps       []Step         `yaml:"steps"`
 	If          string         `yaml:"if"`
+}
+
+// Runner is what a job asks of the machine that it runs on.
+type Runner struct {
+	Group  string   `yaml:"group"`
+	Labels []string `yaml:"labels"`
+}
+
+// UnmarshalYAML reads labels alone and those of a group.
+func (r *Runner) UnmarshalYAML(node *yaml.Node) error {
+	if node.Kind != yaml.MappingNode {
+		return (*Patterns)(&r.Labels).UnmarshalYAML(node)
+	}
+	var whole struct {
+		Group  string   `yaml:"group"`
+		Labels Patterns `yaml:"labels"`
+	}
+	err := node.Decode(&whole)
+	r.Group, r.Labels = whole.Group, whole.Labels
+	return err
 }
 
 // Strategy is what makes several jobs of one.
@@ -77,26 +98,6 @@ func text(value any) string {
 		return ""
 	}
 	return fmt.Sprint(value)
-}
-
-// Triggers are the events that start a workflow, by name.
-type Triggers []string
-
-// UnmarshalYAML reads the three ways to write them.
-func (t *Triggers) UnmarshalYAML(node *yaml.Node) error {
-	switch node.Kind {
-	case yaml.ScalarNode:
-		*t = Triggers{node.Value}
-		return nil
-	case yaml.SequenceNode:
-		return node.Decode((*[]string)(t))
-	case yaml.MappingNode:
-		for i := 0; i < len(node.Content); i += 2 {
-			*t = append(*t, node.Content[i].Value)
-		}
-		return nil
-	}
-	return fmt.Errorf("line %d: \"on\" is neither an event nor several", node.Line)
 }
 
 // Permissions is what GITHUB_TOKEN and its like may, by scope.
@@ -287,7 +288,7 @@ func Runs(all []File, variables map[string]string) []Run {
 			i := slices.IndexFunc(all, func(f File) bool { return f.Name == name })
 			for _, values := range job.Strategy.Matrix.each() {
 				maps.Copy(values, outer.values)
-				run := Run{Root: outer.Root, File: f, ID: id, Job: job, Asking: append(slices.Clip(outer.Asking), grant(f, id)), values: values}
+				run := Run{Root: outer.Root, File: f, ID: id, Job: job, Asking: append(slices.Clip(outer.Asking), grant(f, id, len(outer.Asking) > 0)), values: values}
 				if len(runs) == most {
 					return
 				}
@@ -310,24 +311,30 @@ func Runs(all []File, variables map[string]string) []Run {
 		variables = map[string]string{}
 	}
 	for _, f := range all {
-		if !slices.Equal(f.On, Triggers{"workflow_call"}) {
+		if !f.On.CalledOnly() {
 			follow(Run{Root: f, values: variables}, f, 0)
 		}
 	}
 	for _, f := range all {
-		if slices.Equal(f.On, Triggers{"workflow_call"}) && !called[f.Name] {
+		if f.On.CalledOnly() && !called[f.Name] {
 			follow(Run{Root: f, values: variables}, f, 0)
 		}
 	}
 	return runs
 }
 
-func grant(f File, id string) Grant {
+// grant is what a job may ask for. One that is called and says nothing has what its
+// caller has.
+func grant(f File, id string, called bool) Grant {
 	g := Grant{File: f.Name, Job: id, Fields: []string{f.Name + ": jobs." + id + ".permissions"}}
 	permissions := f.Jobs[id].Permissions
 	if permissions == nil && f.Permissions != nil {
 		permissions, g.Fields = f.Permissions, append(g.Fields, f.Name+": permissions")
 	}
-	g.Granted = permissions != nil && (*permissions)["id-token"] == "write"
+	if permissions == nil {
+		g.Granted = called
+	} else {
+		g.Granted = (*permissions)["id-token"] == "write"
+	}
 	return g
 }

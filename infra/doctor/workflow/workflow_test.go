@@ -42,7 +42,7 @@ jobs:
   three:
     permissions: read-all
 `)
-	if diff := cmp.Diff(workflow.Triggers{"push", "workflow_dispatch"}, f.On); diff != "" {
+	if diff := cmp.Diff([]string{"push", "workflow_dispatch"}, f.On.Events()); diff != "" {
 		t.Error(diff)
 	}
 	one := f.Jobs["one"]
@@ -61,7 +61,7 @@ jobs:
 	if diff := cmp.Diff([]bool{true, false, false}, granted); diff != "" { // one, three, two
 		t.Error(diff)
 	}
-	if got := parse(t, "b.yml", "on: push\n").On; !cmp.Equal(got, workflow.Triggers{"push"}) {
+	if got := parse(t, "b.yml", "on: push\n").On.Events(); !cmp.Equal(got, []string{"push"}) {
 		t.Error(got)
 	}
 }
@@ -139,6 +139,14 @@ jobs:
 	}
 	alone := workflow.Runs([]workflow.File{parse(t, "deploy.yml", called)}, nil)
 	if len(alone) != 1 || alone[0].Expand(string(alone[0].Job.Environment)) != "prod-"+workflow.Unknown {
+		t.Errorf("%+v", alone)
+	}
+	inherits := strings.Replace(called, "    permissions: {id-token: write}\n", "", 1)
+	caller = parse(t, "release.yml", "on: push\njobs: {ship: {permissions: {id-token: write}, uses: ./.github/workflows/deploy.yml}}\n")
+	if runs := workflow.Runs([]workflow.File{parse(t, "deploy.yml", inherits), caller}, nil); len(runs) != 1 || !runs[0].Asking[0].Granted || !runs[0].Asking[1].Granted {
+		t.Errorf("%+v", runs)
+	}
+	if alone := workflow.Runs([]workflow.File{parse(t, "deploy.yml", inherits)}, nil); alone[0].Asking[0].Granted {
 		t.Errorf("%+v", alone)
 	}
 	if got := workflow.Shown("prod-" + workflow.Unknown); got != "prod-${{ … }}" {
@@ -232,6 +240,9 @@ func TestWhatIsNoWorkflow(t *testing.T) {
 		"jobs: {a: {with: &a {x: *a}}}":            "contains itself",
 		"jobs: {a: {steps: [&a {with: {x: *a}}]}}": "contains itself",
 		"jobs: {a: {environment: [a]}}":            "cannot unmarshal",
+		"jobs: {a: {runs-on: {labels: {a: b}}}}":   "cannot unmarshal",
+		"on: [{push: }]":                           "cannot unmarshal",
+		"on: {push: {branches: {a: b}}}":           "cannot unmarshal",
 		"jobs: {a: {strategy: {matrix: []}}}":      "cannot unmarshal",
 		"permissions: []":                          "cannot unmarshal",
 		laughs:                                     "excessive aliasing",
@@ -252,12 +263,21 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("on: {push: {branches: [main]}}\njobs:\n  a: {strategy: {matrix: {f: [1], include: [{f: 2}], exclude: [{f: 1}]}}, environment: {name: 'x-${{ matrix.f }}'}}\n"))
 	f.Add([]byte("jobs: {a: &a {uses: ./.github/workflows/a.yml, with: {x: '${{ inputs.x }}x'}}, b: *a}"))
 	f.Add([]byte(laughs))
+	f.Add([]byte("on: {push: {branches: ['v[0-9]+?', '!\\**', é*], tags-ignore: a, paths: ['!a']}, release: }\njobs: {a: {runs-on: {group: g, labels: [self-hosted, '${{ matrix.os }}']}}}"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		file, err := workflow.Parse("a.yml", text)
 		if err != nil {
 			return
 		}
+		for _, trigger := range file.On {
+			for _, ref := range trigger.Refs() {
+				if !trigger.Starts(ref) {
+					t.Errorf("%+v does not start for %q", trigger, ref)
+				}
+			}
+		}
 		for _, run := range workflow.Runs([]workflow.File{file}, nil) {
+			run.Hosting()
 			environment := run.Expand(string(run.Job.Environment))
 			if workflow.Known(environment) && !workflow.Fits(environment, environment) {
 				t.Errorf("%q does not fit itself", environment)

@@ -51,6 +51,12 @@ locals {
     var.front_door == "gateway" && contains(local.behind, name) ? { CLIENT_ADDRESS_HEADER = local.manifest.client_header } : {},
     var.front_door == "gateway" && name == local.door ? { FUNCTION_URLS = join(",", [for other in sort(local.behind) : "${other}=${local.url[other]}"]) } : {},
     { PUBLIC_ORIGIN = local.origin },
+    # Cloud Run checks the token of a call, and takes its signature off.
+    !contains(local.scheduled, name) ? {} : {
+      SCHEDULER_ACCOUNTS  = join(",", [for s in f.schedules : "${s.path}=cron-${name}-${s.name}@${local.domain}"])
+      SCHEDULER_AUDIENCE  = local.url[name]
+      SCHEDULER_SIGNATURE = "removed"
+    },
     !contains(local.database, name) ? {} : merge(
       { DATABASE_POOL = tostring(local.pools[name]) },
       var.database_instance == null ? {} : { DATABASE_INSTANCE = var.database_instance, DATABASE_USER = "${local.accounts[name]}@${var.project_id}.iam" },

@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -38,10 +39,13 @@ type Instance struct {
 
 	mu sync.Mutex
 	// What follows is read and changed through Set.
-	Down    bool     // the API answers 500
-	Asked   []string // what the API was asked for
-	Logins  []string // tokens that came with requests for a certificate, "" without IAM authentication
-	Expires time.Duration
+	Refuses      int           // the status that the API answers with, 0 for none
+	Unreachable  bool          // nobody listens at the instance's address
+	Asked        []string      // what the API was asked for
+	Logins       []string      // tokens that came with requests for a certificate, "" without IAM authentication
+	Expires      time.Duration // how long certificates are good
+	TokenExpires time.Duration // how long login tokens are: login 1, login 2
+	tokens       int
 }
 
 // Name is what the connector calls the instance.
@@ -93,7 +97,7 @@ func (a authority) pool() *x509.CertPool {
 // New returns an instance whose database is at address, a host and port.
 func New(t testing.TB, address string) *Instance {
 	t.Helper()
-	c := &Instance{server: newAuthority(t, "server"), client: newAuthority(t, "client"), Expires: time.Hour}
+	c := &Instance{server: newAuthority(t, "server"), client: newAuthority(t, "client"), Expires: time.Hour, TokenExpires: time.Hour}
 	c.api = httptest.NewTLSServer(http.HandlerFunc(c.admin))
 	t.Cleanup(c.api.Close)
 
@@ -151,8 +155,8 @@ func (c *Instance) admin(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.Asked = append(c.Asked, what)
-	if c.Down {
-		w.WriteHeader(http.StatusInternalServerError)
+	if c.Refuses != 0 {
+		w.WriteHeader(c.Refuses)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -199,13 +203,24 @@ func (c *Instance) Set(change func()) {
 
 // Options point the connector at this instance, for whom signs in as an account.
 func (c *Instance) Options() []cloudsqlconn.Option {
-	return append(c.options(), cloudsqlconn.WithIAMAuthNTokenSources(token("api"), token("login")))
+	return append(c.options(), cloudsqlconn.WithIAMAuthNTokenSources(token("api"), logins{c}))
 }
 
 // PasswordOptions point the connector at this instance, for whom signs in with a
 // password.
 func (c *Instance) PasswordOptions() []cloudsqlconn.Option {
 	return append(c.options(), cloudsqlconn.WithTokenSource(token("api")))
+}
+
+// logins give each who asks another token.
+type logins struct{ c *Instance }
+
+func (l logins) Token() (token *oauth2.Token, err error) {
+	l.c.Set(func() {
+		l.c.tokens++
+		token = &oauth2.Token{AccessToken: fmt.Sprint("login ", l.c.tokens), Expiry: time.Now().Add(l.c.TokenExpires)}
+	})
+	return token, nil
 }
 
 func token(value string) oauth2.TokenSource {
@@ -220,6 +235,10 @@ func (c *Instance) options() []cloudsqlconn.Option {
 		cloudsqlconn.WithDialFunc(func(ctx context.Context, network, address string) (net.Conn, error) {
 			if address != "192.0.2.1:3307" {
 				return nil, errors.New("not the instance's address: " + address)
+			}
+			var unreachable bool
+			if c.Set(func() { unreachable = c.Unreachable }); unreachable {
+				return nil, errors.New("nobody listens at " + address)
 			}
 			return (&net.Dialer{}).DialContext(ctx, network, c.listener.Addr().String())
 		}),

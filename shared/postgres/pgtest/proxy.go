@@ -18,9 +18,8 @@ import (
 type Proxy struct {
 	URL string // the same database, through the proxy
 
-	dial func() (net.Conn, error)
-
 	mu      sync.Mutex
+	dial    func() (net.Conn, error)
 	steps   int // taken since the last Restore or BreakAt
 	breakAt int // the step that breaks; 0 is none
 	broken  bool
@@ -32,18 +31,13 @@ type Proxy struct {
 // NewProxy returns a proxy to the database at server, until the test ends.
 func NewProxy(t testing.TB, server string) *Proxy {
 	t.Helper()
-	config, err := pgconn.ParseConfig(server)
-	if err != nil {
-		t.Fatal(err)
-	}
 	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	network, address := pgconn.NetworkAddress(config.Host, config.Port)
 	p := &Proxy{
 		URL:  throughLoopback(t, server, listener.Addr().String()),
-		dial: func() (net.Conn, error) { return (&net.Dialer{}).DialContext(context.Background(), network, address) },
+		dial: dialTo(t, server),
 		hung: make(chan struct{}),
 		held: make(chan struct{}),
 		open: map[net.Conn]bool{},
@@ -67,6 +61,25 @@ func NewProxy(t testing.TB, server string) *Proxy {
 		serving.Wait()
 	})
 	return p
+}
+
+func dialTo(t testing.TB, server string) func() (net.Conn, error) {
+	t.Helper()
+	config, err := pgconn.ParseConfig(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	network, address := pgconn.NetworkAddress(config.Host, config.Port)
+	return func() (net.Conn, error) { return (&net.Dialer{}).DialContext(context.Background(), network, address) }
+}
+
+// Lead has new connections go to another server.
+func (p *Proxy) Lead(t testing.TB, server string) {
+	t.Helper()
+	dial := dialTo(t, server)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dial = dial
 }
 
 // throughLoopback returns the address server with the proxy's host and port.
@@ -184,7 +197,10 @@ func (p *Proxy) serve(client net.Conn) {
 	if !p.hold(client) || !p.step(true, false) {
 		return
 	}
-	server, err := p.dial()
+	p.mu.Lock()
+	dial := p.dial
+	p.mu.Unlock()
+	server, err := dial()
 	if err != nil {
 		return
 	}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/devops-dashboard/dashboard/migrations/migrate"
 	"github.com/devops-dashboard/dashboard/shared/postgres/server"
 )
@@ -74,6 +76,50 @@ func (s *Server) Start() {
 func (s *Server) Stop() {
 	s.t.Helper()
 	if err := s.running.Stop(context.Background()); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// FailOver ends the server as a crash does and starts another with its data, at an
+// address of its own: a standby, which writes nothing until it is promoted. The
+// server has to be a durable one.
+func (s *Server) FailOver() {
+	s.t.Helper()
+	var data string
+	s.ask("SHOW data_directory", &data)
+	s.Kill()
+	next := filepath.Join(filepath.Dir(s.options.Dir), "standby")
+	if err := os.Rename(s.options.Dir, next); err != nil {
+		s.t.Fatal(err)
+	}
+	signal := filepath.Join(next, filepath.Base(data), "standby.signal")
+	if err := os.WriteFile(signal, nil, 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	s.options.Dir = next
+	s.Start()
+	s.URL = s.running.URL("postgres")
+}
+
+// Promote has a standby become the server that writes.
+func (s *Server) Promote() {
+	s.t.Helper()
+	var promoted bool
+	if s.ask("SELECT pg_promote()", &promoted); !promoted {
+		s.t.Fatal("the standby was not promoted")
+	}
+}
+
+// ask runs a statement that answers one value.
+func (s *Server) ask(sql string, into any) {
+	s.t.Helper()
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, s.URL)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	if err := conn.QueryRow(ctx, sql).Scan(into); err != nil {
 		s.t.Fatal(err)
 	}
 }

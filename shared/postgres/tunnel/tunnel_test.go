@@ -91,7 +91,7 @@ func TestWhatIsWrongIsSaidAtOnce(t *testing.T) {
 			t.Errorf("%q: %v", wrong, err)
 		}
 	}
-	c.Set(func() { c.Down = true })
+	c.Set(func() { c.Refuses = 500 })
 	_, _, err := tunnel.Open(t.Context(), address, c.PasswordOptions()...)
 	if err == nil || !strings.Contains(err.Error(), "reach the instance "+cloudsqltest.Name) {
 		t.Errorf("an instance that is not told of: %v", err)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,6 +35,24 @@ func URL(t testing.TB) string {
 // skipped.
 func Real(t testing.TB) string {
 	t.Helper()
+	return NewServer(t).URL
+}
+
+// Server is a redis-server of one test, which may end, start and stop it. It keeps
+// nothing on disk.
+type Server struct {
+	URL string // the same after each start
+
+	t               testing.TB
+	program, socket string
+	process         *os.Process
+	ended           chan struct{}
+}
+
+// NewServer starts a server that ends with the test. Without the program the test is
+// skipped.
+func NewServer(t testing.TB) *Server {
+	t.Helper()
 	program, err := exec.LookPath("redis-server")
 	if err != nil {
 		t.Skip("no redis-server on this machine: apt-get install redis-server")
@@ -44,25 +63,54 @@ func Real(t testing.TB) string {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "socket")
+	s := &Server{URL: "unix://" + socket, t: t, program: program, socket: socket}
+	s.Start()
+	t.Cleanup(s.Kill)
+	return s
+}
+
+// Start starts the server again, empty.
+func (s *Server) Start() {
+	s.t.Helper()
 	var said bytes.Buffer
-	cmd := exec.Command(program, "--port", "0", "--unixsocket", socket, "--dir", dir, "--save", "", "--appendonly", "no")
+	cmd := exec.Command(s.program, "--port", "0", "--unixsocket", s.socket, "--dir", filepath.Dir(s.socket), "--save", "", "--appendonly", "no")
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	ended := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(ended) }()
-	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
+	s.process, s.ended = cmd.Process, ended
 	for {
-		if conn, err := (&net.Dialer{}).DialContext(context.Background(), "unix", socket); err == nil {
+		if conn, err := (&net.Dialer{}).DialContext(context.Background(), "unix", s.socket); err == nil {
 			_ = conn.Close()
-			return "unix://" + socket
+			return
 		}
 		select {
 		case <-ended:
-			t.Fatalf("redis-server ended: %s", said.String())
+			s.t.Fatalf("redis-server ended: %s", said.String())
 		case <-time.After(10 * time.Millisecond):
 		}
+	}
+}
+
+// Kill ends the server as a crash does.
+func (s *Server) Kill() {
+	_ = s.process.Kill()
+	<-s.ended
+}
+
+// Freeze has the server do nothing until Thaw: it takes connections and bytes, as the
+// kernel does that for it, and answers none.
+func (s *Server) Freeze() { s.signal(syscall.SIGSTOP) }
+
+// Thaw has it go on.
+func (s *Server) Thaw() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(signal syscall.Signal) {
+	s.t.Helper()
+	if err := s.process.Signal(signal); err != nil {
+		s.t.Error(err)
 	}
 }
 

@@ -24,6 +24,14 @@ run "the_manifest_of_the_house" {
     condition     = output.door == "web" && toset(output.public) == toset(["web"]) && toset(output.behind) == toset(["auth", "health", "metrics", "refresh"])
     error_message = "The page's function stands before the others, the scheduler's is behind nobody."
   }
+  assert {
+    condition = { for key, value in output.functions["rollup"].env : key => value if startswith(key, "SCHEDULER_") } == {
+      SCHEDULER_ACCOUNTS  = "/api/rollup/condense=cron-rollup-condense@acme-dash.iam.gserviceaccount.com,/api/rollup/prune=cron-rollup-prune@acme-dash.iam.gserviceaccount.com"
+      SCHEDULER_AUDIENCE  = output.schedules["rollup-prune"].audience
+      SCHEDULER_SIGNATURE = "removed"
+    } && !anytrue([for name, f in output.functions : contains(keys(f.env), "SCHEDULER_ACCOUNTS") if name != "rollup"])
+    error_message = "A schedule's function knows the accounts of its jobs and the audience of their tokens."
+  }
   # Of 8 each, and the scheduler's one of 4, and 5.
   assert {
     condition     = output.connections == 41 && output.functions["refresh"].max_instances == 1 && output.functions["refresh"].env.DATABASE_POOL == "8"
