@@ -197,7 +197,7 @@ var (
 	// token with which a setting is read from Secret Manager.
 	frame = []string{
 		"cloud.google.com/go/functions", "github.com/GoogleCloudPlatform/functions-framework-go", "github.com/cloudevents/sdk-go/v2",
-		"github.com/danielgtaylor/huma/v2", "github.com/go-json-experiment/json", "github.com/google/uuid", "github.com/json-iterator/go", "github.com/modern-go/concurrent",
+		"github.com/danielgtaylor/huma/v2", "github.com/getsentry/sentry-go", "github.com/go-json-experiment/json", "github.com/google/uuid", "github.com/json-iterator/go", "github.com/modern-go/concurrent",
 		"github.com/modern-go/reflect2", "go.uber.org/atomic", "go.uber.org/multierr", "go.uber.org/zap",
 		"cloud.google.com/go/compute/metadata",
 	}
@@ -223,7 +223,7 @@ var (
 		"metrics": slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5", "github.com/DataDog/sketches-go", "github.com/redis/go-redis/v9", "github.com/sony/gobreaker/v2"}),
 		"rollup":  slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5", "github.com/DataDog/sketches-go"}),
 		"health":  slices.Concat(frame, database, []string{"github.com/redis/go-redis/v9"}),
-		"web":     slices.Concat(frame, []string{"golang.org/x/sync"}), // the door asks for tokens one at a time
+		"web":     slices.Concat(frame, []string{"golang.org/x/sync", "golang.org/x/sys", "golang.org/x/text"}), // sync: the door asks for tokens one at a time; the others come with Sentry
 	}
 )
 

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/getsentry/sentry-go"
+
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
 	"github.com/devops-dashboard/dashboard/shared/uplink"
 )
@@ -48,8 +50,8 @@ type Reporter struct {
 
 // group is failures that are one issue.
 type group struct {
-	event *event // the latest of those that are still to be sent; nil if none is
-	times int    // how many those are
+	event *sentry.Event // the latest of those that are still to be sent; nil if none is
+	times int           // how many those are
 	sent  time.Time
 }
 
@@ -78,7 +80,7 @@ func (r *Reporter) Flush(ctx context.Context) error {
 // note tells whether something is to be sent now.
 func (r *Reporter) note(f httpapi.Failure) bool {
 	event := r.event(f)
-	key := event.group()
+	key := groupOf(event)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	g := r.groups[key]
@@ -122,32 +124,33 @@ func (r *Reporter) due(any bool) *group {
 func (r *Reporter) send(ctx context.Context) error { return r.sendAll(ctx, false) }
 
 func (r *Reporter) sendAll(ctx context.Context, any bool) error {
-	text, err := r.dsn.Get(ctx)
+	dsn, err := r.dsn.Get(ctx)
 	if err != nil {
 		return err
 	}
-	to, err := parseDSN(text)
+	client, err := newClient(ctx, r.line, dsn, r.source)
 	if err != nil {
 		r.dsn.Forget()
 		return err
 	}
+	defer client.Close()
 	for g := r.due(any); g != nil; g = r.due(any) {
 		event, times := r.take(g)
 		event.Tags["times"] = strconv.Itoa(times)
-		answered, err := r.line.Post(ctx, to.endpoint, to.header(), event.envelope(r.now()))
-		r.line.Rest(limited(answered))
+		limit, err := client.send(event)
+		r.line.Rest(limit)
 		if err != nil {
 			r.giveBack(g, event, times, err)
 			return err
 		}
-		if limited(answered) > 0 {
+		if limit > 0 {
 			return nil
 		}
 	}
 	return nil
 }
 
-func (r *Reporter) take(g *group) (*event, int) {
+func (r *Reporter) take(g *group) (*sentry.Event, int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	event, times := g.event, g.times
@@ -157,7 +160,7 @@ func (r *Reporter) take(g *group) (*event, int) {
 
 // giveBack keeps what was not taken for the next try, unless Sentry finds the event
 // wrong: it will again.
-func (r *Reporter) giveBack(g *group, e *event, times int, err error) {
+func (r *Reporter) giveBack(g *group, e *sentry.Event, times int, err error) {
 	var refused *uplink.Refusal
 	if errors.As(err, &refused) {
 		switch refused.Status {

@@ -41,9 +41,8 @@ type shape struct {
 	instead string
 }
 
-// scrub returns a text without what the client sent, and without what looks like a
-// secret, a person or an address.
-func scrub(text string, sent []string) string {
+// without returns a text without what the client sent.
+func without(sent []string, text string) string {
 	text = strings.ToValidUTF8(clip(text, mostRead), "")
 	text = credentials().ReplaceAllString(text, "[token]") // first: the word before may have been sent
 	sent = slices.Clone(sent)
@@ -53,6 +52,11 @@ func scrub(text string, sent []string) string {
 			text = strings.ReplaceAll(text, value, "[sent]")
 		}
 	}
+	return text
+}
+
+// scrub returns a text without what looks like a secret, a person or an address.
+func scrub(text string) string {
 	for _, s := range private() {
 		text = s.pattern.ReplaceAllString(text, s.instead)
 	}

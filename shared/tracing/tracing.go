@@ -291,7 +291,7 @@ func (t *Tracer) send(ctx context.Context) error {
 	header.Set("Content-Type", "application/x-protobuf")
 	for t.some() {
 		spans := t.take()
-		if _, err := t.line.Post(ctx, strings.TrimSuffix(t.collector.Endpoint, "/")+"/v1/traces", header, request(t.resource, spans)); err != nil {
+		if err := t.line.Post(ctx, strings.TrimSuffix(t.collector.Endpoint, "/")+"/v1/traces", header, request(t.resource, spans)); err != nil {
 			t.refused(spans, err)
 			return err
 		}

@@ -157,14 +157,21 @@ func (l *Line) leaveAlone(d time.Duration) {
 	}
 }
 
-// Post sends a body, and judges the answer by its status. The answer is read whole,
-// so that the connection may serve again, and no redirect is followed.
-func (l *Line) Post(ctx context.Context, to string, header http.Header, body []byte) (answered http.Header, err error) {
+// Post sends a body, and judges the answer by its status.
+func (l *Line) Post(ctx context.Context, to string, header http.Header, body []byte) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r.Header = header
+	_, err = l.Do(r)
+	return err
+}
+
+// Do sends a request that somebody else has made, and judges the answer by its
+// status. The answer is read whole, so that the connection may serve again, and no
+// redirect is followed.
+func (l *Line) Do(r *http.Request) (answered http.Header, err error) {
 	answer, err := l.transport.RoundTrip(r)
 	if err != nil {
 		return nil, err

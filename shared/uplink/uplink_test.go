@@ -63,8 +63,7 @@ func (w *world) refuses(status int, header ...string) {
 }
 
 func (w *world) post(ctx context.Context) error {
-	_, err := w.Post(ctx, w.at+"/in", http.Header{"X-Key": {"k"}}, []byte("body"))
-	return err
+	return w.Post(ctx, w.at+"/in", http.Header{"X-Key": {"k"}}, []byte("body"))
 }
 
 // tries sends, and fails unless the collector was asked and took it as wanted.
@@ -281,14 +280,14 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 	for status, says := range map[int]string{401: "key", 403: "key", 404: "address", 400: "400", 302: "302"} {
 		w := open(t, patient)
 		w.refuses(status)
-		_, err := w.Post(t.Context(), w.at, http.Header{}, nil)
+		err := w.Post(t.Context(), w.at, http.Header{}, nil)
 		var refused *uplink.Refusal
 		if !errors.As(err, &refused) || refused.Status != status || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), fmt.Sprint(status)) {
 			t.Errorf("%d: %v", status, err)
 		}
 	}
 	w := open(t, patient)
-	if _, err := w.Post(t.Context(), ":", nil, nil); err == nil {
+	if err := w.Post(t.Context(), ":", nil, nil); err == nil {
 		t.Error("posted to nowhere")
 	}
 }
