@@ -78,7 +78,7 @@ func TestFailuresAndTracesAreTold(t *testing.T) {
 		tracingtest.Attribute(span, "error.type") != "500" || tracingtest.Attribute(span, "http.request.method") != "GET" {
 		t.Errorf("%s: %v", by, span)
 	}
-	if got := ingest.events(); len(got) != 1 || !strings.Contains(got[0], `"function":"failing"`) || !strings.Contains(got[0], `"release":"abc123","environment":"staging"`) ||
+	if got := ingest.events(); len(got) != 1 || !strings.Contains(got[0], `"function":"failing"`) || !strings.Contains(got[0], `"release":"abc123"`) || !strings.Contains(got[0], `"environment":"staging"`) ||
 		!strings.Contains(got[0], "out of luck") || !strings.Contains(got[0], `"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736"`) {
 		t.Errorf("got %s", got)
 	}
