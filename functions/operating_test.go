@@ -41,12 +41,12 @@ func TestEverySecretHasItsRotation(t *testing.T) {
 			}
 		}
 	}
-	var frame struct {
+	var frame struct { // what every function reads
 		Settings []struct {
 			Name   string
 			Secret bool
 		}
-	} // which every function reads
+	}
 	if err := json.Unmarshal([]byte(page(t, "infra/functions.json")), &frame); err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/getsentry/sentry-go"
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
 	"github.com/devops-dashboard/dashboard/shared/uplink"
@@ -100,6 +101,21 @@ type setting string
 
 func (s setting) Get(context.Context) (string, error) { return string(s), nil }
 func (setting) Forget()                               {}
+
+// However what was sent overlaps and wherever it stands, none of it is left.
+func TestNothingSentIsLeft(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		sent := rapid.SliceOfN(rapid.StringMatching(`[A-C]{4,8}`), 1, 5).Draw(t, "sent")
+		text := strings.Join(rapid.SliceOf(rapid.OneOf(rapid.SampledFrom(sent), rapid.StringMatching(`[A-C ]{0,6}`))).Draw(t, "text"), "")
+		left := without(sent, text)
+		for _, value := range sent {
+			if strings.Contains(left, value) {
+				t.Fatalf("%q is left of %q in %q", value, text, left)
+			}
+		}
+	})
+}
 
 func TestTextsAreClipped(t *testing.T) {
 	t.Parallel()
