@@ -27,7 +27,7 @@ func TestCommandsMakeSpans(t *testing.T) {
 	settings := map[string]string{"REDIS_URL": redistest.URL(t), "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.example.com"}
 	env := function.NewEnv(slog.New(slog.DiscardHandler), time.Now, func(name string) (string, bool) { v, ok := settings[name]; return v, ok }).
 		For(function.Function{Name: "test", Needs: []function.Need{redis.Need}})
-	client, err := redis.For(env).Client(t.Context())
+	client, err := redis.For(env).Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
