@@ -177,8 +177,27 @@ func TestPassesRequestsOnAsTheyAre(t *testing.T) {
 	if _, said := got.Header["Accept-Encoding"]; said && got.Header.Get("Accept-Encoding") != "gzip" { // which our own client adds
 		t.Errorf("got %+v", got)
 	}
-	if got := h.reaches(t, "OPTIONS", "/api/auth/login", nil, "Origin=https://other.example", "Access-Control-Request-Method=POST"); got.Method != "OPTIONS" || got.Header.Get("Access-Control-Request-Method") != "POST" {
-		t.Errorf("a preflight arrives as %+v", got)
+}
+
+// What a browser asks first is answered here, as what it asks for would be: the frame
+// knows from which pages.
+func TestPreflightsAreAnsweredHere(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	h := open(t, map[string]string{"auth": behind(t, func(http.ResponseWriter, *http.Request) { asked.Add(1) })}, "ALLOWED_ORIGINS=https://other.example")
+	preflight := func(origin string) *http.Response {
+		return h.ask(t, "OPTIONS", "/api/auth/login", nil, "Origin="+origin, "Access-Control-Request-Method=POST")
+	}
+	if answer := preflight("https://other.example"); answer.StatusCode != 204 || answer.Header.Get("Access-Control-Allow-Origin") != "https://other.example" {
+		t.Errorf("a page that may ask is answered %d with %v", answer.StatusCode, answer.Header)
+	}
+	answer := preflight("https://evil.example")
+	refuses(t, answer, 405, "method_not_allowed")
+	if answer.Header.Get("Access-Control-Allow-Origin") != "" || answer.Header.Get("Allow") != "POST" {
+		t.Errorf("another page is told %v", answer.Header)
+	}
+	if n := asked.Load(); n != 0 {
+		t.Errorf("the function was asked %d times", n)
 	}
 }
 
