@@ -17,6 +17,7 @@ import (
 	"net/textproto"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -474,6 +475,62 @@ func TestBodyThatBreaksOff(t *testing.T) {
 	if err := <-asked; err == nil {
 		t.Error("the function takes half a body for a whole one")
 	}
+}
+
+// hasty is a listener on whose connections whoever is waited for has a hundredth of
+// the time.
+type hasty struct{ net.Listener }
+
+func (l hasty) Accept() (net.Conn, error) {
+	connection, err := l.Listener.Accept()
+	return hastyConn{connection}, err
+}
+
+type hastyConn struct{ net.Conn }
+
+func (c hastyConn) SetReadDeadline(at time.Time) error {
+	if left := time.Until(at); left > 0 {
+		at = time.Now().Add(left / 100)
+	}
+	return c.Conn.SetReadDeadline(at)
+}
+
+// A body that does not come in time is the client's fault, and not the function's, which
+// waits for it too.
+func TestSlowBodyIsGivenUp(t *testing.T) {
+	t.Parallel()
+	h := open(t, map[string]string{"auth": behind(t, echo)})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := &httptest.Server{Listener: hasty{listener}, Config: &http.Server{Handler: h.Config.Handler}}
+	slow.Start()
+	t.Cleanup(slow.Close)
+	connection, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = connection.Close() }()
+	fmt.Fprint(connection, "POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+	answer, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, answer, 408, "request_too_slow")
+}
+
+// What a function says beside its answer is kept in memory, and so has an end.
+func TestHeadersOfAnswersHaveAnEnd(t *testing.T) {
+	t.Parallel()
+	h := open(t, map[string]string{"metrics": behind(t, func(w http.ResponseWriter, r *http.Request) {
+		size, _ := strconv.Atoi(r.Header.Get("X-Size"))
+		w.Header().Set("X-Long", strings.Repeat("x", size))
+	})})
+	if answer := h.ask(t, "GET", "/api/metrics/services", nil, "X-Size=60000"); answer.StatusCode != 200 || len(answer.Header.Get("X-Long")) != 60000 {
+		t.Errorf("a header that is not too long is answered %d", answer.StatusCode)
+	}
+	refuses(t, h.ask(t, "GET", "/api/metrics/services", nil, "X-Size=70000"), 502, "bad_answer")
 }
 
 func TestUpgradesAreRefused(t *testing.T) {
