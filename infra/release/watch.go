@@ -168,7 +168,7 @@ func (r *release) observe(ctx context.Context) error {
 		blind := requests == 0 && r.asked != nil
 		switch now := r.now(); {
 		case blind && !now.Before(end.Add(lag)):
-			return errors.New("Cloud Monitoring shows none of the requests that it has answered us, and so would show no failure")
+			return errors.New("none of our own requests to it shows in Cloud Monitoring, and so no failure would")
 		case !blind && !now.Before(end):
 			r.say("%s answered %d requests by now, %d with 5xx", r.candidate, requests, failed)
 			return nil
