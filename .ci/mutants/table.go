@@ -31,6 +31,10 @@ var (
 	answers   = tests{"the doctor's answers", "./infra/doctor/command", "^Test", false}
 	workflows = tests{"the workflows", "./infra/doctor/workflow", "^Test", false}
 	claims    = tests{"the claims", "./infra/doctor/token", "^Test", false}
+	uplinks   = tests{"the way to collectors", "./shared/uplink", ".", false}
+	reports   = tests{"the reports", "./shared/errorreport", ".", false}
+	traces    = tests{"the traces", "./shared/tracing", ".", false}
+	observed  = tests{"who is told", "./shared/function", "^Test(FailuresAndTraces|NobodyIsTold|WrongObservers|TheEnd)", false}
 	faults    = tests{"the faults of a database", "./shared/postgres", "^(TestFault|TestRefusedLogin|TestEachBrokenStep|TestConnectionThatTakesNoWrites)", false}
 	dialling  = tests{"the dialling of Cloud SQL", "./shared/postgres", "^TestCloudSQL(IsDialled|ProxyIsAway)", false}
 	scheduled = tests{"the scheduler's guard", "./shared/scheduler", ".", false}
@@ -59,7 +63,7 @@ func one(file, why, from, to string, by tests) mutant {
 	return mutant{why: why, file: file, edits: []edit{{from, to}}, tests: by}
 }
 
-var mutants = slices.Concat(refreshMutants, authMutants, identityMutants, otherMutants, doorMutants, doctorMutants, operatingMutants, outageMutants)
+var mutants = slices.Concat(refreshMutants, authMutants, identityMutants, otherMutants, doorMutants, doctorMutants, operatingMutants, outageMutants, observedMutants)
 
 // refreshMutants break the statement that rotates, and what is said of its
 // verdict. A parameter that a mutant has no use for is kept, or PostgreSQL would
@@ -315,4 +319,29 @@ var outageMutants = []mutant{
 	one("shared/postgres/redial.go", "a success ends no pause", "r.pause, r.until = 0, time.Time{}", "r.until = time.Time{}", dialling),
 	one("shared/secrets/manager.go", "a value that arrived damaged is believed", "if payload.GetDataCrc32C() != int64(", "if false && 0 != int64(", reading),
 	one("shared/secrets/manager.go", "nothing is a value", "if len(payload.GetData()) == 0 {", "if false {", reading),
+}
+
+// observedMutants break what is told of requests, and how long it may take.
+var observedMutants = []mutant{
+	one("shared/uplink/uplink.go", "a collector that fails is asked on", "if l.failures >= trips {\n\t\tl.rests", "if false {\n\t\tl.rests", uplinks),
+	one("shared/uplink/uplink.go", "a request waits for as long as the collector likes", "context.WithDeadline(context.WithoutCancel(ctx), deadline)", "context.WithCancel(context.WithoutCancel(ctx))", uplinks),
+	one("shared/uplink/uplink.go", "clients who leave have the collector left alone", "context.WithDeadline(context.WithoutCancel(ctx), deadline)", "context.WithDeadline(ctx, deadline)", uplinks),
+	one("shared/uplink/uplink.go", "a collector is asked before it wants", "l.asked = until", "_ = until", uplinks),
+	one("shared/errorreport/errorreport.go", "a storm is sent whole", "quiet      = time.Minute", "quiet      = 0", reports),
+	one("shared/errorreport/errorreport.go", "a storm of many kinds is sent whole", "return len(r.groups) < mostGroups", "return true", reports),
+	one("shared/errorreport/scrub.go", "what the client sent is told", "text = strings.ReplaceAll(text, value, \"[sent]\")", "_ = value", reports),
+	one("shared/errorreport/scrub.go", "what looks private is told", "text = s.pattern.ReplaceAllString(text, s.instead)", "_ = s", reports),
+	one("shared/errorreport/errorreport.go", "Sentry's client runs on after sending", "\tdefer client.Close()\n", "", reports),
+	one("shared/errorreport/client.go", "Sentry's client tells what it likes", "return told(e)", "return e", reports),
+	one("shared/errorreport/client.go", "Sentry asks for rest in vain", "c.limit = limited(answered)", "_ = limited(answered)", reports),
+	one("shared/errorreport/client.go", "what was not written passes for told", "c.limit, c.err = 0, errUnsent", "c.limit, c.err = 0, nil", reports),
+	one("shared/errorreport/event.go", "where files lay is told", "Filename: path.Join(folder, file)", "Filename: path.Join(folder, cmp.Or(f.AbsPath, file))", reports),
+	one("infra/release/release.go", "functions are compiled with gRPC's pages", ";GOFLAGS=-tags=\" + stage.Tags", ";GOFLAGS=-mod=vendor\"", releases),
+	one("shared/httpapi/observed.go", "bodies are told", "return append(all, written(rec.body)...)", "return all", reports),
+	one("shared/tracing/tracing.go", "every request waits for the collector", ">= interval)", ">= 0)", traces),
+	one("shared/tracing/tracing.go", "spans fill the memory", "t.waiting = t.waiting[over:]", "_ = over", traces),
+	one("shared/tracing/tracing.go", "everything is recorded", ">>1 < t.threshold", ">>1 >= 0*t.threshold", traces),
+	one("shared/function/env.go", "at the end nobody is told", "untold := tellRest(ctx, ends)", "untold := tellRest(ctx, ends[:0])", observed),
+	one("functions/web/door/callee.go", "the door tells of others' failures too", "httpapi.PassedOn(res.Request.Context(), c.Name)", "httpapi.Note(res.Request.Context(), httpapi.PassedTo, c.Name)", door),
+	one("functions/web/door/callee.go", "a trace ends at the door", "\ttracing.Inject(p.In.Context(), h)\n", "", door),
 }

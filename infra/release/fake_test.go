@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/devops-dashboard/dashboard/shared/function/stage"
 )
 
 // cloud is a project with one service: what gcloud and Google's services would say and
@@ -258,6 +260,9 @@ func (c *cloud) obey(args []string) (string, error) {
 		takes("--project", "--region", "--source", "--function", "--base-image", "--automatic-updates", "--build-service-account",
 			"--set-build-env-vars", "--no-traffic", "--format", "--quiet")
 		c.pinned = true
+		if !strings.HasSuffix(flags["--set-build-env-vars"], ";GOFLAGS=-tags="+stage.Tags) {
+			c.t.Errorf("it is compiled with %s", flags["--set-build-env-vars"])
+		}
 		name := c.deployed(regexp.MustCompile(`function\.release=([0-9a-f]*);`).FindStringSubmatch(flags["--set-build-env-vars"])[1])
 		return cmp.Or(c.names, name), nil
 	default:

@@ -98,7 +98,7 @@ func (r *release) deploy(ctx context.Context) error {
 	created, err := r.gcloud(ctx, slices.Concat([]string{"run", "deploy"}, r.at(), []string{
 		"--source=" + r.source, "--function=" + stage.Target(r.function), "--base-image=go126", "--automatic-updates",
 		fmt.Sprintf("--build-service-account=projects/%[1]s/serviceAccounts/builder@%[1]s.iam.gserviceaccount.com", r.project),
-		"--set-build-env-vars=^;^GOOGLE_GOLDFLAGS=-s -w -X github.com/devops-dashboard/dashboard/shared/function.release=" + r.commit + ";GOOGLE_CLEAR_SOURCE=true",
+		"--set-build-env-vars=^;^GOOGLE_GOLDFLAGS=-s -w -X github.com/devops-dashboard/dashboard/shared/function.release=" + r.commit + ";GOOGLE_CLEAR_SOURCE=true;GOFLAGS=-tags=" + stage.Tags,
 		"--no-traffic", "--format=value(status.latestCreatedRevisionName)", "--quiet",
 	})...)
 	if err != nil {
