@@ -41,6 +41,7 @@ type cloud struct {
 	refuses             string // the host that says no
 	names               string // the revision that gcloud says it made, when another
 	unready, emptyToken bool
+	blind               func() bool // whether Cloud Monitoring shows nothing
 
 	calls   []string // of all kinds, in order
 	during  []string // what the traffic was at each
@@ -70,7 +71,7 @@ func newCloud(t *testing.T) *cloud {
 		t: t, time: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC), service: "auth",
 		revisions: []string{"auth-00001-abc"}, traffic: shares{"auth-00001-abc": 100}, ingress: "all",
 		commits: map[string]string{}, failures: map[string]int64{}, answers: map[string]int{},
-		fate: func(int, string) fate { return well }, meddle: func(int, string) {},
+		fate: func(int, string) fate { return well }, meddle: func(int, string) {}, blind: func() bool { return false },
 	}
 }
 
@@ -374,7 +375,7 @@ func (c *cloud) count(query url.Values) string {
 	series := func(class string, n int64) string {
 		return fmt.Sprintf(`{"metric":{"labels":{"response_code_class":%q}},"points":[{"value":{"int64Value":"%d"}}]}`, class, n)
 	}
-	if c.traffic[named[1]] == 0 {
+	if c.traffic[named[1]] == 0 || c.blind() {
 		return "{}"
 	}
 	if query.Get("pageToken") == "" {

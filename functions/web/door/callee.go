@@ -101,7 +101,7 @@ func (c *callee) token(ctx context.Context) (string, error) {
 
 // rewrite makes the request that the function gets of the one that came in. The
 // caller's own Authorization goes along: Cloud Run looks at ours alone, and takes
-// it out.
+// its signature off.
 func (c *callee) rewrite(p *httputil.ProxyRequest, token string) {
 	h := p.Out.Header
 	strip(h)
