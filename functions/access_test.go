@@ -50,13 +50,14 @@ func openIn(t *testing.T, frame function.Lookup, fns ...function.Function) *buil
 	settings["DATABASE_POOL"], settings["RATE_LIMIT_SCALE"] = "8", unlimited
 	settings["REDIS_URL"] = "redis://" + miniredis.RunT(t).Addr()
 	settings["SCHEDULER_AUDIENCE"] = "https://rollup.example.com"
-	settings["SCHEDULER_ACCOUNTS"] = "/api/rollup/condense=cron@example.com,/api/rollup/prune=cron@example.com"
+	settings["SCHEDULER_ACCOUNTS"] = "/api/rollup/condense=cron@example.com,/api/rollup/prune=cron@example.com,/api/rollup/mail=cron@example.com"
 	logins := map[string]string{}
 	for _, fn := range functions.All {
 		if function.DatabaseRole(fn) != "" {
 			logins[fn.Name] = pgtest.As(t, owner, fn.Name)
 		}
 	}
+	settings["MAIL_FROM"], settings["SMTP_URL"], settings["PUBLIC_ORIGIN"] = "dash@example.com", "smtp://127.0.0.1:1", "https://dash.example.com"
 	env := function.NewEnv(slog.New(slog.DiscardHandler), time.Now, frame).Apart(func(fn string) function.Lookup {
 		return func(name string) (string, bool) {
 			if name == "DATABASE_URL" {
@@ -294,6 +295,7 @@ var doors = map[string]door{
 	"POST /api/auth/password/reset": {path: at("/api/auth/password/reset"), want: everybody, body: func(of *somebody) map[string]string {
 		return map[string]string{"link": of.passwordLink, "new_password": "walks out of every door"}
 	}},
+	"POST /api/auth/password/forgot":    {path: at("/api/auth/password/forgot"), want: strings.ReplaceAll(everybody, "200", "202"), body: func(of *somebody) map[string]string { return map[string]string{"email": of.guest.email} }},
 	"POST /api/auth/links/show":         {path: at("/api/auth/links/show"), want: everybody, body: func(of *somebody) map[string]string { return map[string]string{"link": of.invitation} }},
 	"POST /api/auth/invitations/accept": {path: at("/api/auth/invitations/accept"), want: signedIn, body: func(of *somebody) map[string]string { return map[string]string{"link": of.invitation} }},
 
@@ -323,6 +325,7 @@ var doors = map[string]door{
 	// These are the scheduler's; the door hides them.
 	"POST /api/rollup/condense": {path: at("/api/rollup/condense"), want: strings.ReplaceAll(everybody, "200", "401")},
 	"POST /api/rollup/prune":    {path: at("/api/rollup/prune"), want: strings.ReplaceAll(everybody, "200", "401")},
+	"POST /api/rollup/mail":     {path: at("/api/rollup/mail"), want: strings.ReplaceAll(everybody, "200", "401")},
 	"GET /api/health":           {path: at("/api/health"), want: everybody},
 	"GET /api/health/live":      {path: at("/api/health/live"), want: everybody},
 	"GET /api/version":          {path: at("/api/version"), want: everybody},

@@ -218,7 +218,7 @@ var (
 		"auth":    slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5", "github.com/medama-io/go-useragent", "github.com/boyter/go-string", "github.com/redis/go-redis/v9", "github.com/sony/gobreaker/v2"}),
 		"refresh": slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5", "github.com/redis/go-redis/v9", "github.com/sony/gobreaker/v2"}),
 		"metrics": slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5", "github.com/DataDog/sketches-go", "github.com/redis/go-redis/v9", "github.com/sony/gobreaker/v2"}),
-		"rollup":  slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5", "github.com/DataDog/sketches-go"}),
+		"rollup":  slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5", "github.com/DataDog/sketches-go", "github.com/wneessen/go-mail"}),
 		"health":  slices.Concat(frame, database, []string{"github.com/redis/go-redis/v9"}),
 		// The door asks the metadata server for tokens, one at a time.
 		"web": slices.Concat(frame, []string{"cloud.google.com/go/compute/metadata", "golang.org/x/sync"}),

@@ -4,21 +4,21 @@
 -- What is to be mailed, written by auth and sent by rollup. A forgotten password is
 -- put down in the same way whether or not there is such an account, so that nobody
 -- learns which addresses have one from how long that takes. So user_id is no
--- reference, which would have to be checked; and of an address only the hash is
--- kept, since it may be anybody's.
+-- reference, which would have to be checked; and in place of an address, which may be
+-- anybody's, stands a pseudonym, by which requests are counted.
 CREATE TABLE mails (
-  id           uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-  kind         text NOT NULL CHECK (kind IN ('password_forgotten', 'password_changed')),
-  user_id      uuid,                                 -- null: there is no such account
-  address_hash bytea NOT NULL CHECK (octet_length(address_hash) = 32),
-  created_at   timestamptz NOT NULL DEFAULT now(),
-  attempts     int NOT NULL DEFAULT 0,
-  due_at       timestamptz NOT NULL DEFAULT now(),   -- not to be tried before
-  done_at      timestamptz                           -- sent, given up, or for nobody
+  id         uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  kind       text NOT NULL CHECK (kind IN ('password_forgotten', 'password_changed')),
+  user_id    uuid,                                   -- null: there is no such account
+  address    bytea CHECK (octet_length(address) = 16),
+  created_at timestamptz NOT NULL DEFAULT now(),
+  attempts   int NOT NULL DEFAULT 0,
+  due_at     timestamptz NOT NULL DEFAULT now(),     -- not to be tried before
+  done_at    timestamptz,                            -- sent, given up, or for nobody
+  CONSTRAINT mails_address CHECK ((kind = 'password_forgotten') = (address IS NOT NULL))
 );
-CREATE UNIQUE INDEX mails_waiting ON mails (kind, address_hash) WHERE done_at IS NULL;
 CREATE INDEX mails_due ON mails (due_at) WHERE done_at IS NULL;
-CREATE INDEX mails_by_address ON mails (address_hash, created_at);
+CREATE INDEX mails_by_address ON mails (address, created_at);
 CREATE INDEX mails_by_age ON mails (created_at);
 
 -- Who somebody is elsewhere. The subject is the number that GitHub never gives to

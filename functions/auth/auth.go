@@ -22,7 +22,7 @@ import (
 var Function = function.Function{
 	Name:    "auth",
 	Doc:     "keeps accounts and signs people in and out.",
-	Needs:   []function.Need{postgres.Need, redis.Need, ratelimit.Need, identity.VerifyNeed, identity.SignNeed, registrationNeed},
+	Needs:   []function.Need{postgres.Need, redis.Need, ratelimit.Need, identity.VerifyNeed, identity.SignNeed, registrationNeed, mailNeed},
 	Cookies: []string{httpapi.RefreshCookie, identity.DeviceCookie},
 	Tables: []function.Grant{
 		{Table: "users", Owner: true,
@@ -39,6 +39,7 @@ var Function = function.Function{
 		{Table: "api_tokens", Owner: true,
 			Select: "id, team_id, name, scope, created_by, created_at, expires_at, last_used_at, revoked_at",
 			Insert: "team_id, name, scope, secret_hash, created_by, expires_at", Update: "revoked_at"},
+		{Table: "mails", Owner: true, Select: "kind, user_id, address, created_at", Insert: "kind, user_id, address"},
 		{Table: "auth_events", Owner: true, Select: "id, at, kind, user_id, session_id, team_id, detail", Insert: "kind, user_id, session_id, team_id, detail"},
 	},
 	Timeout:     10 * time.Second,
@@ -55,6 +56,7 @@ var Function = function.Function{
 			hasher:   newHasher(),
 
 			registration: env.Setting("REGISTRATION"),
+			mails:        env.Setting("MAIL_FROM") != "",
 		}
 		huma.Register(api, ratelimit.On(huma.Operation{
 			OperationID: "register", Method: http.MethodPost, Path: "/api/auth/register", Security: httpapi.Public, DefaultStatus: http.StatusCreated,
@@ -127,6 +129,7 @@ type accounts struct {
 	now      func() time.Time
 
 	registration string
+	mails        bool // whether any are sent
 }
 
 // SignedIn is what signing in answers; the refresh token goes into the cookie.

@@ -63,7 +63,7 @@ func (a *accounts) changePassword(ctx context.Context, in *changePasswordInput) 
 		if err != nil {
 			return nil, err
 		}
-		session, profile, err := replacePassword(ctx, a.db, caller, found, hash, opening)
+		session, profile, err := replacePassword(ctx, a.db, caller, found, hash, a.mails, opening)
 		if errors.Is(err, pgx.ErrNoRows) {
 			continue
 		}

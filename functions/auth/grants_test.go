@@ -19,7 +19,7 @@ import (
 func TestEachGrantIsNeeded(t *testing.T) {
 	t.Parallel()
 	f := open(t)
-	handler := f.handler(t)
+	handler := f.with(t, mails)
 	old, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
@@ -38,6 +38,9 @@ func TestEachGrantIsNeeded(t *testing.T) {
 			return false
 		}
 		token := second.Body.AccessToken
+		if forgot(t, handler, address).Status != http.StatusAccepted {
+			return false
+		}
 		all, listed := sessions(t, handler, token)
 		third := changePassword(t, handler, token, password, password+", or longer")
 		token = third.Body.AccessToken

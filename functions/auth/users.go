@@ -132,11 +132,11 @@ func findCaller(ctx context.Context, db postgres.DB, caller access.Caller) (acco
 	return a, email, err
 }
 
-// replacePassword gives the account another password, ends all its sessions and
-// opens one. There is no row if the caller was signed out, or the account
+// replacePassword gives the account another password, ends all its sessions and the
+// links that would set yet another, and opens a session. There is no row if the caller was signed out, or the account
 // disabled or given another password, since it was read. The epoch ends also the sessions that a sign-in
 // with the old password opens at this moment, which the update cannot see.
-func replacePassword(ctx context.Context, db postgres.DB, caller access.Caller, a account, hash string, o opening) (identity.Session, Profile, error) {
+func replacePassword(ctx context.Context, db postgres.DB, caller access.Caller, a account, hash string, mails bool, o opening) (identity.Session, Profile, error) {
 	var session identity.Session
 	var profile Profile
 	err := db.QueryRow(ctx, `
@@ -148,11 +148,11 @@ WITH u AS (
 ), `+openSession+`, ended AS (
   UPDATE sessions SET revoked_at = s.issued_at, revoke_reason = 'password'
     FROM s WHERE sessions.user_id = s.user_id AND sessions.revoked_at IS NULL
-), audit AS (
+), `+endLinks("NULL")+`, `+tellChanged("$9")+`, audit AS (
   INSERT INTO auth_events (kind, user_id, session_id) SELECT 'password_changed', user_id, id FROM s
 )
 SELECT `+sessionColumns+`, `+profileColumn+` FROM s, u`,
-		append(o.args(), a.id, a.hash, hash, caller.Session)...,
+		append(o.args(), a.id, a.hash, hash, caller.Session, mails)...,
 	).Scan(append(scanSession(&session), &profile)...)
 	return session, profile, err
 }
