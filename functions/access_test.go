@@ -295,7 +295,15 @@ var doors = map[string]door{
 	"POST /api/auth/password/reset": {path: at("/api/auth/password/reset"), want: everybody, body: func(of *somebody) map[string]string {
 		return map[string]string{"link": of.passwordLink, "new_password": "walks out of every door"}
 	}},
-	"POST /api/auth/password/forgot":    {path: at("/api/auth/password/forgot"), want: strings.ReplaceAll(everybody, "200", "202"), body: func(of *somebody) map[string]string { return map[string]string{"email": of.guest.email} }},
+	"POST /api/auth/password/forgot": {path: at("/api/auth/password/forgot"), want: strings.ReplaceAll(everybody, "200", "202"), body: func(of *somebody) map[string]string { return map[string]string{"email": of.guest.email} }},
+	// Which is not set up here; what it does where it is stands in functions/auth.
+	"GET /api/auth/github/start":     {path: at("/api/auth/github/start"), want: strings.ReplaceAll(everybody, "200", "404")},
+	"GET /api/auth/github/callback":  {path: at("/api/auth/github/callback"), want: strings.ReplaceAll(everybody, "200", "404")},
+	"POST /api/auth/github/link":     {path: at("/api/auth/github/link"), want: strings.ReplaceAll(everybody, "200", "404"), body: sends(map[string]string{"password": "a guess"})},
+	"POST /api/auth/github/register": {path: at("/api/auth/github/register"), want: strings.ReplaceAll(everybody, "200", "404"), body: sends(map[string]string{"team": "Team"})},
+	"GET /api/auth/github":           {path: at("/api/auth/github"), want: signedIn},
+	"DELETE /api/auth/github":        {path: at("/api/auth/github"), want: signedIn204},
+
 	"POST /api/auth/links/show":         {path: at("/api/auth/links/show"), want: everybody, body: func(of *somebody) map[string]string { return map[string]string{"link": of.invitation} }},
 	"POST /api/auth/invitations/accept": {path: at("/api/auth/invitations/accept"), want: signedIn, body: func(of *somebody) map[string]string { return map[string]string{"link": of.invitation} }},
 

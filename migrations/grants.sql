@@ -23,6 +23,7 @@ REVOKE ALL ON api_tokens,
   services,
   sessions,
   teams,
+  user_identities,
   users
   FROM PUBLIC, dashboard_auth, dashboard_refresh, dashboard_metrics, dashboard_rollup, dashboard_health;
 DO $$
@@ -37,6 +38,10 @@ GRANT SELECT (id, email, email_key, name, password_hash, session_epoch, disabled
   INSERT (email, email_key, name, password_hash),
   UPDATE (name, password_hash, session_epoch),
   DELETE ON users TO dashboard_auth;
+GRANT SELECT (provider, subject, user_id, login, created_at),
+  INSERT (provider, subject, user_id, login),
+  UPDATE (login),
+  DELETE ON user_identities TO dashboard_auth;
 GRANT SELECT (id, name, time_zone),
   INSERT (name, time_zone),
   UPDATE (name),

@@ -75,7 +75,9 @@ func (p *post) events() string {
 	return p.text(`SELECT COALESCE(string_agg(COALESCE(u.name, '?') || ' ' || e.kind || COALESCE(' ' || (e.detail->>'mail'), ''), ', ' ORDER BY e.id), '') FROM auth_events e LEFT JOIN users u ON u.id = e.user_id`)
 }
 
-func (p *post) waiting() string { return p.text("SELECT count(*)::text FROM mails WHERE done_at IS NULL") }
+func (p *post) waiting() string {
+	return p.text("SELECT count(*)::text FROM mails WHERE done_at IS NULL")
+}
 
 var linked = regexp.MustCompile(`https://dash\.example\.com/#password=(dd_lnk_[0-9A-Za-z]+)\n`)
 
