@@ -13,10 +13,15 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/devops-dashboard/dashboard/functions/auth"
 	"github.com/devops-dashboard/dashboard/shared/access"
 	"github.com/devops-dashboard/dashboard/shared/githubtest"
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
+	"github.com/devops-dashboard/dashboard/shared/postgres/pgtest"
+	"github.com/devops-dashboard/dashboard/shared/secrets/secretstest"
 )
 
 const githubOrigin = "https://dash.example.com"
@@ -184,7 +189,7 @@ func TestGitHubOpensAnAccount(t *testing.T) {
 		t.Fatalf("led to %s, want %s; cookies %v", at, want, b.cookies)
 	}
 	b.refused(registerPath, map[string]any{}, "invalid_request") // which team?
-	before := o.browser(t) // when their address was another
+	before := o.browser(t)                                       // when their address was another
 	before.signIn(githubtest.Person{ID: lovelace.ID, Login: "lovelace", Emails: []githubtest.Email{{Email: "then@example.com", Primary: true, Verified: true}}})
 	in := b.post(registerPath, map[string]any{"team": "Engines", "time_zone": "Europe/London"}, http.StatusCreated)
 	if in.Body.User.Email != email || in.Body.User.Name != "Ada L." || len(in.Body.User.Teams) != 1 || in.Body.User.Teams[0].Name != "Engines" || in.Body.User.Teams[0].Role != "owner" {
@@ -639,4 +644,52 @@ func TestGitHubStart(t *testing.T) {
 	}
 	without.refused(linkPath, map[string]any{"password": password}, "no_github")
 	without.refused(registerPath, map[string]any{"team": "x"}, "no_github")
+}
+
+// A database, or a secret, that cannot be had is our failure and not GitHub's: the
+// caller is told to come again, with what they began with.
+func TestGitHubWithoutOurOwn(t *testing.T) {
+	t.Parallel()
+	o := newOctopus(t, nil)
+	first := o.browser(t)
+	first.signIn(lovelace)
+	first.post(registerPath, map[string]any{"team": "Engines"}, http.StatusCreated)
+	for n, proxy := range pgtest.Breaks(t, o.fixture.settings["DATABASE_URL"]) {
+		settings := maps.Clone(o.settings)
+		settings["DATABASE_URL"] = proxy.URL
+		b := o.browser(t)
+		b.handler = o.with(t, settings)
+		w := b.send(http.MethodGet, o.github.Authorize(b.start("/api/auth/github/start"), lovelace).RequestURI(), nil, "Sec-Fetch-Site=cross-site")
+		if broken := proxy.Broken(); broken != (w.Code == http.StatusServiceUnavailable) || broken == (o.sessionIn(b) != "") {
+			t.Errorf("step %d: %d %s", n, w.Code, w.Body)
+		}
+	}
+	manager := secretstest.New(t)
+	settings := maps.Clone(o.settings)
+	settings["GITHUB_CLIENT_SECRET"] = manager.Put("github", githubtest.Secret)
+	b := o.browser(t)
+	b.handler = o.with(t, settings, manager.Serve)
+	manager.Fail(status.Error(codes.Unavailable, "away"))
+	back := o.github.Authorize(b.start("/api/auth/github/start"), lovelace)
+	if w := b.send(http.MethodGet, back.RequestURI(), nil); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	manager.Fail(nil)
+	if at := b.come(back); at != "/#github=signed-in" {
+		t.Errorf("led to %s", at)
+	}
+}
+
+// What GitHub knows people as is no name of ours in every case.
+func TestGitHubNames(t *testing.T) {
+	t.Parallel()
+	o := newOctopus(t, nil)
+	for i, test := range []struct{ name, want string }{{"Ada L.", "Ada L."}, {"", "login"}, {" \n ", "login"}, {"a\nb", "login"}, {strings.Repeat("é", 100), strings.Repeat("é", 100)}, {strings.Repeat("é", 101), "login"}} {
+		b := o.browser(t)
+		address := fmt.Sprint(i, "@example.com")
+		b.signIn(githubtest.Person{ID: int64(i + 1), Login: "login", Name: test.name, Emails: []githubtest.Email{{Email: address, Primary: true, Verified: true}}})
+		if in := b.post(registerPath, map[string]any{"team": "x"}, http.StatusCreated); in.Body.User.Name != test.want || in.Body.User.Email != address {
+			t.Errorf("%q is called %q", test.name, in.Body.User.Name)
+		}
+	}
 }
