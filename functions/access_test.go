@@ -42,7 +42,7 @@ func open(t *testing.T) *building {
 }
 
 // openIn is open for some of the functions, whose frame finds its settings where
-// frame says.
+// frame says, and they those that are not the building's.
 func openIn(t *testing.T, frame function.Lookup, fns ...function.Function) *building {
 	t.Helper()
 	settings := identitytest.Settings(t)
@@ -64,6 +64,9 @@ func openIn(t *testing.T, frame function.Lookup, fns ...function.Function) *buil
 				return logins[fn], true
 			}
 			value, ok := settings[name]
+			if !ok && frame != nil {
+				return frame(name)
+			}
 			return value, ok
 		}
 	})

@@ -169,9 +169,13 @@ type forgotInput struct {
 	}
 }
 
+type forgotOutput struct {
+	CacheControl string `header:"Cache-Control"`
+}
+
 // forgot does the same for every address: it puts down that a link was asked for.
 // Nothing is mailed while the caller waits, who could else tell by how long.
-func (p passwordLinks) forgot(ctx context.Context, in *forgotInput) (*struct{}, error) {
+func (p passwordLinks) forgot(ctx context.Context, in *forgotInput) (*forgotOutput, error) {
 	if !p.accounts.mails {
 		return nil, fault.New(fault.Forbidden, "no_mail", "This installation sends no mail. An owner of your team can make a link that sets a password, and so can whoever operates it.")
 	}
@@ -184,7 +188,7 @@ func (p passwordLinks) forgot(ctx context.Context, in *forgotInput) (*struct{}, 
 	if err != nil {
 		return nil, err
 	}
-	return nil, putDownForgotten(ctx, p.db, email, pseudonyms[0])
+	return &forgotOutput{"no-store"}, putDownForgotten(ctx, p.db, email, pseudonyms[0])
 }
 
 // passwordOf returns a link and the address of the account whose password it sets.
