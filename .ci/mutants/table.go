@@ -316,7 +316,7 @@ var outageMutants = []mutant{
 	one("functions/rollup/mails.go", "a letter is tried for ever", "(attempts >= $1 AND", "(attempts >= 1000 + $1 AND", posted),
 	one("functions/rollup/mail.go", "a letter that was not taken was sent", "case err != nil:\n\t\t\t//", "case err != nil && refused.Code > 0:\n\t\t\t//", posted),
 	one("shared/mail/mail.go", "mail goes out in the clear", "gomail.WithTLSPolicy(gomail.TLSMandatory)", "gomail.WithTLSPolicy(gomail.TLSOpportunistic)", letters),
-	one("shared/mail/mail.go", "an address is another", "read.Address != l.To || ", "", letters),
+	one("shared/mail/mail.go", "an address is another", "read.Address != l.To || ", "read.Address == \"\" || ", letters),
 	one("functions/auth/github.go", "anybody's code will do", "[]byte(in.State)) != 1", "[]byte(in.State)) > 1", github),
 	one("functions/auth/github.go", "another site begins", "\"same-origin\"}, in.Site)", "\"same-origin\", in.Site}, in.Site)", github),
 	one("functions/auth/github.go", "a browser is sent to another site", "!strings.HasPrefix(path, \"//\") && ", "", github),

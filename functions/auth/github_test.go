@@ -590,6 +590,11 @@ func TestGitHubLies(t *testing.T) {
 	if n := o.count(t, "users") + o.count(t, "sessions") + o.count(t, "auth_events"); n != 0 {
 		t.Errorf("%d rows are left", n)
 	}
+	// A token that is to be used otherwise, though it would do.
+	o.github.TokenType = "mac"
+	if at := o.browser(t).signIn(lovelace); at != "/#github=unavailable" {
+		t.Errorf("led to %s", at)
+	}
 	// Who does not want to.
 	b := o.browser(t)
 	back := o.github.Authorize(b.start("/api/auth/github/start"), lovelace)

@@ -47,6 +47,9 @@ type grant struct {
 // GitHub is a server of its own.
 type GitHub struct {
 	*httptest.Server
+	// TokenType is what it calls its tokens.
+	TokenType string
+
 	t        testing.TB
 	callback string
 
@@ -60,7 +63,7 @@ type GitHub struct {
 // New returns a GitHub with an app that has its callback at an address.
 func New(t testing.TB, callback string) *GitHub {
 	t.Helper()
-	g := &GitHub{t: t, callback: callback, codes: map[string]grant{}, tokens: map[string]Person{}, lies: map[string]http.HandlerFunc{}, asked: map[string]int{}}
+	g := &GitHub{TokenType: "bearer", t: t, callback: callback, codes: map[string]grant{}, tokens: map[string]Person{}, lies: map[string]http.HandlerFunc{}, asked: map[string]int{}}
 	mux := http.NewServeMux()
 	for pattern, handler := range map[string]http.HandlerFunc{
 		"POST /login/oauth/access_token": g.exchange,
@@ -158,7 +161,7 @@ func (g *GitHub) exchange(w http.ResponseWriter, r *http.Request) {
 		g.mu.Lock()
 		g.tokens[token] = given.person
 		g.mu.Unlock()
-		answer(w, url.Values{"access_token": {token}, "scope": {"user:email"}, "token_type": {"bearer"}})
+		answer(w, url.Values{"access_token": {token}, "scope": {"user:email"}, "token_type": {g.TokenType}})
 	}
 }
 
