@@ -16,6 +16,7 @@ import (
 	"github.com/devops-dashboard/dashboard/functions"
 	"github.com/devops-dashboard/dashboard/functions/web"
 	"github.com/devops-dashboard/dashboard/shared/function"
+	"github.com/devops-dashboard/dashboard/shared/githubtest"
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
 	"github.com/devops-dashboard/dashboard/shared/identity"
 )
@@ -24,10 +25,15 @@ import (
 var behindTheDoor = slices.DeleteFunc(slices.Clone(functions.All), func(fn function.Function) bool { return fn.Name == web.Function.Name })
 
 // openDoor is open as it is deployed: what is asked is asked of web, and goes on
-// over HTTP.
-func openDoor(t *testing.T) *building {
+// over HTTP. The functions behind it have more settings, NAME=VALUE.
+func openDoor(t *testing.T, more ...string) *building {
 	t.Helper()
-	h := openIn(t, func(name string) (string, bool) { return httpapi.ClientHeader, name == "CLIENT_ADDRESS_HEADER" }, behindTheDoor...)
+	settings := map[string]string{"CLIENT_ADDRESS_HEADER": httpapi.ClientHeader}
+	for _, setting := range more {
+		name, value, _ := strings.Cut(setting, "=")
+		settings[name] = value
+	}
+	h := openIn(t, func(name string) (string, bool) { value, ok := settings[name]; return value, ok }, behindTheDoor...)
 	server := httptest.NewServer(h.handler)
 	t.Cleanup(server.Close)
 	env := function.NewEnv(slog.New(slog.DiscardHandler), time.Now, func(name string) (string, bool) {
@@ -133,6 +139,20 @@ var cookieUses = map[string]func(t *testing.T, h *building, s *somebody){
 		}
 		if w := login(walkersPassword, ""); w.Code != http.StatusOK {
 			t.Errorf("the device's attempts were counted as everybody's: %d %s", w.Code, w.Body)
+		}
+	},
+	"auth __Host-dd_github": func(t *testing.T, _ *building, _ *somebody) {
+		github := githubtest.New(t, "https://"+home+"/api/auth/github/callback")
+		h := openDoor(t, "GITHUB_CLIENT_ID="+githubtest.Client, "GITHUB_CLIENT_SECRET="+githubtest.Secret, "GITHUB_URL="+github.URL)
+		start := h.ask(t, "GET", "/api/auth/github/start", nil, nil)
+		if start.Code != http.StatusSeeOther || len(start.Result().Cookies()) != 1 {
+			t.Fatalf("%d %s", start.Code, start.Header())
+		}
+		back := github.Authorize(start.Header().Get("Location"), githubtest.Person{ID: 1, Login: "one", Emails: []githubtest.Email{{Email: "one@example.com", Primary: true, Verified: true}}})
+		r := httptest.NewRequest("GET", back.RequestURI(), nil)
+		r.AddCookie(start.Result().Cookies()[0])
+		if w := h.send(r); !strings.HasPrefix(w.Header().Get("Location"), "/#github=register&") {
+			t.Errorf("coming back is answered %d %s", w.Code, w.Header())
 		}
 	},
 	"refresh " + httpapi.RefreshCookie: func(t *testing.T, h *building, s *somebody) {

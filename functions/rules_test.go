@@ -221,7 +221,7 @@ var (
 		"auth":    slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5", "github.com/medama-io/go-useragent", "github.com/boyter/go-string", "github.com/redis/go-redis/v9", "github.com/sony/gobreaker/v2"}),
 		"refresh": slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5", "github.com/redis/go-redis/v9", "github.com/sony/gobreaker/v2"}),
 		"metrics": slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5", "github.com/DataDog/sketches-go", "github.com/redis/go-redis/v9", "github.com/sony/gobreaker/v2"}),
-		"rollup":  slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5", "github.com/DataDog/sketches-go"}),
+		"rollup":  slices.Concat(frame, database, []string{"github.com/golang-jwt/jwt/v5", "github.com/DataDog/sketches-go", "github.com/wneessen/go-mail"}),
 		"health":  slices.Concat(frame, database, []string{"github.com/redis/go-redis/v9"}),
 		"web":     slices.Concat(frame, []string{"golang.org/x/sync", "golang.org/x/sys", "golang.org/x/text"}), // sync: the door asks for tokens one at a time; the others come with Sentry
 	}

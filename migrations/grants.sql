@@ -14,6 +14,7 @@ REVOKE ALL ON api_tokens,
   environments,
   goose_db_version,
   links,
+  mails,
   memberships,
   repositories,
   rollup_commits,
@@ -22,6 +23,7 @@ REVOKE ALL ON api_tokens,
   services,
   sessions,
   teams,
+  user_identities,
   users
   FROM PUBLIC, dashboard_auth, dashboard_refresh, dashboard_metrics, dashboard_rollup, dashboard_health;
 DO $$
@@ -36,6 +38,10 @@ GRANT SELECT (id, email, email_key, name, password_hash, session_epoch, disabled
   INSERT (email, email_key, name, password_hash),
   UPDATE (name, password_hash, session_epoch),
   DELETE ON users TO dashboard_auth;
+GRANT SELECT (provider, subject, user_id, login, created_at),
+  INSERT (provider, subject, user_id, login),
+  UPDATE (login),
+  DELETE ON user_identities TO dashboard_auth;
 GRANT SELECT (id, name, time_zone),
   INSERT (name, time_zone),
   UPDATE (name),
@@ -53,6 +59,8 @@ GRANT SELECT (id, kind, secret_hash, team_id, role, user_id, note, created_by, c
 GRANT SELECT (id, team_id, name, scope, created_by, created_at, expires_at, last_used_at, revoked_at),
   INSERT (team_id, name, scope, secret_hash, created_by, expires_at),
   UPDATE (revoked_at) ON api_tokens TO dashboard_auth;
+GRANT SELECT (kind, user_id, address, created_at),
+  INSERT (kind, user_id, address) ON mails TO dashboard_auth;
 GRANT SELECT (id, at, kind, user_id, session_id, team_id, detail),
   INSERT (kind, user_id, session_id, team_id, detail) ON auth_events TO dashboard_auth;
 
@@ -81,7 +89,7 @@ GRANT SELECT (environment_id, day, deployed, failed) ON rollup_deployments TO da
 GRANT SELECT (environment_id, metric, day, n, excluded, samples, sketch) ON rollup_samples TO dashboard_metrics;
 GRANT SELECT (repository_id, day, commits) ON rollup_commits TO dashboard_metrics;
 
--- rollup condenses facts into rollups and prunes; called by Cloud Scheduler.
+-- rollup condenses facts into rollups, prunes and sends mail; called by Cloud Scheduler.
 GRANT SELECT (rollup, scope, day),
   DELETE ON dirty_days TO dashboard_rollup;
 GRANT SELECT (environment_id, day, deployed, failed, changes),
@@ -106,6 +114,13 @@ GRANT SELECT (deployment_id, lead_seconds) ON deployment_changes TO dashboard_ro
 GRANT SELECT (id, expires_at, revoked_at),
   UPDATE (user_agent),
   DELETE ON sessions TO dashboard_rollup;
+GRANT SELECT (id, kind, user_id, created_at, attempts, due_at, done_at),
+  UPDATE (attempts, due_at, done_at),
+  DELETE ON mails TO dashboard_rollup;
+GRANT SELECT (id, email, disabled_at) ON users TO dashboard_rollup;
+GRANT SELECT (id),
+  INSERT (kind, secret_hash, user_id, expires_at) ON links TO dashboard_rollup;
+GRANT INSERT (kind, user_id, detail) ON auth_events TO dashboard_rollup;
 
 -- health asks the dependencies whether they answer.
 GRANT SELECT (version_id, is_applied) ON goose_db_version TO dashboard_health;

@@ -42,6 +42,10 @@ var (
 	teams     = tests{"the teams", "./functions/auth", "^Test(ATeam|Owners|AnInvitation|Links|ALink|WhoMay|AnAPIToken|AnAccount|TheAudit|TeamsHave)", false}
 	doors     = tests{"the doors", "./functions", "^TestEveryDoorKnowsItsPeople$", false}
 	holders   = tests{"the API tokens", "./functions/metrics", "^TestAToken", false}
+	forgotten = tests{"the forgotten passwords", "./functions/auth", "^(TestForgotten|TestTimeTellsNothingOfForgotten|TestAChanged)", false}
+	github    = tests{"those from GitHub", "./functions/auth", "^TestGitHub[^I]", false}
+	posted    = tests{"the mail", "./functions/rollup", "^Test(No)?Mail", false}
+	letters   = tests{"the letters", "./shared/mail", ".", false}
 	reading   = tests{"the reading of secrets", "./shared/secrets", ".", false}
 )
 
@@ -343,6 +347,26 @@ var outageMutants = []mutant{
 	one("shared/scheduler/keys.go", "whoever makes up keys has Google asked", "k.tried.IsZero() || now.Sub(k.tried) >= pause", "true", scheduled),
 	one("shared/scheduler/keys.go", "keys are kept for ever", "key != nil && now.Before(k.until)", "key != nil", scheduled),
 	one("shared/scheduler/keys.go", "short keys will do", "modulus.BitLen() < leastBits || ", "", scheduled),
+	one("functions/auth/mails.go", "an inbox is filled", "FROM asked WHERE n < $3", "FROM asked WHERE n >= 0 OR n < $3", forgotten),
+	one("functions/auth/mails.go", "who is disabled is mailed", "email_key = $1 AND disabled_at IS NULL", "email_key = $1", forgotten),
+	one("functions/auth/links.go", "a link outlives the password that it would set", "WHERE l.kind = 'password' AND l.user_id = s.user_id AND l.secret_hash", "WHERE false AND l.secret_hash", forgotten),
+	one("functions/rollup/mails.go", "a letter is sent by all who call", "LIMIT 1 FOR UPDATE OF m SKIP LOCKED", "LIMIT 1", posted),
+	one("functions/rollup/mails.go", "a server that is away is asked at once again", "due_at = now() + interval '1 minute' * 2 ^ attempts", "due_at = now()", posted),
+	one("functions/rollup/mails.go", "a letter is tried for ever", "(attempts >= $1 AND", "(attempts >= 1000 + $1 AND", posted),
+	one("functions/rollup/mail.go", "a letter that was not taken was sent", "case err != nil:\n\t\t\t//", "case err != nil && refused.Code > 0:\n\t\t\t//", posted),
+	one("shared/mail/mail.go", "mail goes out in the clear", "gomail.WithTLSPolicy(gomail.TLSMandatory)", "gomail.WithTLSPolicy(gomail.TLSOpportunistic)", letters),
+	one("shared/mail/mail.go", "an address is another", "read.Address != l.To || ", "read.Address == \"\" || ", letters),
+	one("functions/auth/github.go", "anybody's code will do", "[]byte(in.State)) != 1", "[]byte(in.State)) > 1", github),
+	one("functions/auth/github.go", "another site begins", "\"same-origin\"}, in.Site)", "\"same-origin\", in.Site}, in.Site)", github),
+	one("functions/auth/github.go", "a browser is sent to another site", "!strings.HasPrefix(path, \"//\") && ", "", github),
+	one("functions/auth/github.go", "another's proof deletes an account", "if err != nil || owner == found.id {", "if err != nil || owner != found.id || owner == found.id {", github),
+	one("functions/auth/github.go", "a proof is good for ever", "(!ours || a.now().After(p.Until))", "!ours", github),
+	one("functions/auth/github_cookie.go", "anybody makes a cookie", "return ours && err == nil", "return (ours || true) && err == nil", github),
+	one("functions/auth/github_cookie.go", "one cookie passes for the other", "Pseudonyms(ctx, purpose, sealed)\n\tif err != nil {\n\t\treturn false", "Pseudonyms(ctx, pendingPurpose, sealed)\n\tif err != nil {\n\t\treturn false", github),
+	one("functions/auth/github/github.go", "any address counts", "if e.Primary && e.Verified {", "if e.Primary {", github),
+	one("functions/auth/github/github.go", "any token is one", "case !strings.EqualFold(token.TokenType, \"bearer\"):", "case false:", github),
+	one("functions/auth/github/github.go", "a token goes where GitHub is not", "return http.ErrUseLastResponse", "return nil", github),
+	one("functions/auth/login.go", "an account without a password has any", "!found.exists() || found.hash == \"\" {", "!found.exists() {", github),
 	one("functions/rollup/rollup_commits.go", "a call that comes twice counts twice", "SET commits = EXCLUDED.commits", "SET commits = rollup_commits.commits + EXCLUDED.commits", simulated),
 	one("shared/postgres/postgres.go", "a connection that takes no writes is kept", "err.Code != readOnly && fatal(conn, err)", "fatal(conn, err)", faults),
 	one("shared/postgres/redial.go", "an instance that is away is dialled at once again", "r.pause = min(max(firstPause, 2*r.pause), longestPause)", "r.pause = 0", dialling),

@@ -32,7 +32,7 @@ func (a *accounts) routeAccount(api *httpapi.API) {
 	huma.Register(api, ratelimit.On(huma.Operation{
 		OperationID: "delete-account", Method: http.MethodPost, Path: "/api/auth/me/delete", Security: httpapi.Bearer, DefaultStatus: http.StatusNoContent,
 		Tags: []string{"auth"}, Summary: "Delete the account",
-		Description: "At once and for good, with its sessions, and with the teams that have no other member and all that is kept for them. The last owner of a team that has others hands it over first. What the account did stays in the teams' audit logs, without its name.",
+		Description: "At once and for good, with its sessions, and with the teams that have no other member and all that is kept for them. Who has no password signs in with GitHub once more, at most ten minutes before. The last owner of a team that has others hands it over first. What the account did stays in the teams' audit logs, without its name.",
 		Errors:      []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusConflict, http.StatusServiceUnavailable},
 	}, &passwordUser), a.deleteAccount)
 }
@@ -72,6 +72,7 @@ SELECT `+profileColumn+` FROM u`, caller.User, caller.Session, name).Scan(&p)
 // Export is all that is kept about an account, but for its password's hash.
 type Export struct {
 	Account     json.RawMessage `json:"account"`
+	Identities  json.RawMessage `json:"identities" doc:"How the account signs in without its password."`
 	Memberships json.RawMessage `json:"memberships"`
 	Sessions    json.RawMessage `json:"sessions"`
 	Invitations json.RawMessage `json:"invitations" doc:"Those that the account made."`
@@ -92,12 +93,13 @@ func (a *accounts) export(ctx context.Context, _ *struct{}) (*exportOutput, erro
 	err := a.db.QueryRow(ctx, `
 WITH `+living+`
 SELECT (SELECT to_jsonb(x) FROM (SELECT u.id, u.email, u.name, u.created_at FROM users u WHERE u.id = me.id) x),
+       (SELECT COALESCE(jsonb_agg(x), '[]') FROM (SELECT provider, subject, login, created_at FROM user_identities WHERE user_id = me.id) x),
        (SELECT COALESCE(jsonb_agg(x), '[]') FROM (SELECT t.id AS team, t.name, m.role, m.created_at FROM memberships m JOIN teams t ON t.id = m.team_id WHERE m.user_id = me.id ORDER BY m.created_at) x),
        (SELECT COALESCE(jsonb_agg(x), '[]') FROM (SELECT id, user_agent, created_at, issued_at, expires_at, revoked_at FROM sessions WHERE user_id = me.id ORDER BY created_at) x),
        (SELECT COALESCE(jsonb_agg(x), '[]') FROM (SELECT id, kind, team_id, role, note, created_at, expires_at, used_at, revoked_at FROM links WHERE created_by = me.id ORDER BY created_at) x),
        (SELECT COALESCE(jsonb_agg(x), '[]') FROM (SELECT id, team_id, name, scope, created_at, expires_at, last_used_at, revoked_at FROM api_tokens WHERE created_by = me.id ORDER BY created_at) x),
        (SELECT COALESCE(jsonb_agg(x), '[]') FROM (SELECT at, kind, session_id, team_id, detail FROM auth_events WHERE user_id = me.id ORDER BY id DESC LIMIT 10000) x)
-  FROM me`, caller.User, caller.Session).Scan(&e.Account, &e.Memberships, &e.Sessions, &e.Invitations, &e.Tokens, &e.Events)
+  FROM me`, caller.User, caller.Session).Scan(&e.Account, &e.Identities, &e.Memberships, &e.Sessions, &e.Invitations, &e.Tokens, &e.Events)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, identity.ErrSessionEnded
 	}
@@ -108,8 +110,9 @@ SELECT (SELECT to_jsonb(x) FROM (SELECT u.id, u.email, u.name, u.created_at FROM
 }
 
 type deleteAccountInput struct {
+	githubInput
 	Body struct {
-		Password string `json:"current_password" doc:"The password that the account has."`
+		Password string `json:"current_password,omitempty" doc:"The password that the account has, if it has one."`
 	}
 }
 
@@ -131,7 +134,12 @@ func (a *accounts) deleteAccount(ctx context.Context, in *deleteAccountInput) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := a.reprove(ctx, found, in.Body.Password); err != nil {
+	if found.hash == "" {
+		err = a.reproveByGitHub(ctx, found, in.githubInput)
+	} else {
+		err = a.reprove(ctx, found, in.Body.Password)
+	}
+	if err != nil {
 		return nil, err
 	}
 	kept, err := deleteUser(ctx, a.db, caller)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/devops-dashboard/dashboard/functions/auth/github"
 	"github.com/devops-dashboard/dashboard/shared/access"
 	"github.com/devops-dashboard/dashboard/shared/function"
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
@@ -22,12 +23,13 @@ import (
 var Function = function.Function{
 	Name:    "auth",
 	Doc:     "keeps accounts and signs people in and out.",
-	Needs:   []function.Need{postgres.Need, redis.Need, ratelimit.Need, identity.VerifyNeed, identity.SignNeed, registrationNeed},
-	Cookies: []string{httpapi.RefreshCookie, identity.DeviceCookie},
+	Needs:   []function.Need{postgres.Need, redis.Need, ratelimit.Need, identity.VerifyNeed, identity.SignNeed, registrationNeed, mailNeed, github.Need},
+	Cookies: []string{httpapi.RefreshCookie, identity.DeviceCookie, githubCookie},
 	Tables: []function.Grant{
 		{Table: "users", Owner: true,
 			Select: "id, email, email_key, name, password_hash, session_epoch, disabled_at, created_at",
 			Insert: "email, email_key, name, password_hash", Update: "name, password_hash, session_epoch", Delete: true},
+		{Table: "user_identities", Owner: true, Select: "provider, subject, user_id, login, created_at", Insert: "provider, subject, user_id, login", Update: "login", Delete: true},
 		{Table: "teams", Owner: true, Select: "id, name, time_zone", Insert: "name, time_zone", Update: "name", Delete: true},
 		{Table: "memberships", Owner: true, Select: "user_id, team_id, role, created_at", Insert: "user_id, team_id, role", Update: "role", Delete: true},
 		{Table: "sessions", Owner: true,
@@ -39,6 +41,7 @@ var Function = function.Function{
 		{Table: "api_tokens", Owner: true,
 			Select: "id, team_id, name, scope, created_by, created_at, expires_at, last_used_at, revoked_at",
 			Insert: "team_id, name, scope, secret_hash, created_by, expires_at", Update: "revoked_at"},
+		{Table: "mails", Owner: true, Select: "kind, user_id, address, created_at", Insert: "kind, user_id, address"},
 		{Table: "auth_events", Owner: true, Select: "id, at, kind, user_id, session_id, team_id, detail", Insert: "kind, user_id, session_id, team_id, detail"},
 	},
 	Timeout:     10 * time.Second,
@@ -55,6 +58,8 @@ var Function = function.Function{
 			hasher:   newHasher(),
 
 			registration: env.Setting("REGISTRATION"),
+			github:       github.PeerFor(env),
+			mails:        env.Setting("MAIL_FROM") != "",
 		}
 		huma.Register(api, ratelimit.On(huma.Operation{
 			OperationID: "register", Method: http.MethodPost, Path: "/api/auth/register", Security: httpapi.Public, DefaultStatus: http.StatusCreated,
@@ -115,6 +120,7 @@ var Function = function.Function{
 		passwordLinks{of, a}.route(api)
 		auditLog{of}.route(api)
 		a.routeAccount(api)
+		gitHub{a}.route(api)
 	},
 }
 
@@ -127,6 +133,8 @@ type accounts struct {
 	now      func() time.Time
 
 	registration string
+	github       *github.Peer // nil where nobody signs in with it
+	mails        bool         // whether any are sent
 }
 
 // SignedIn is what signing in answers; the refresh token goes into the cookie.

@@ -63,7 +63,7 @@ func (a *accounts) changePassword(ctx context.Context, in *changePasswordInput) 
 		if err != nil {
 			return nil, err
 		}
-		session, profile, err := replacePassword(ctx, a.db, caller, found, hash, opening)
+		session, profile, err := replacePassword(ctx, a.db, caller, found, hash, a.mails, opening)
 		if errors.Is(err, pgx.ErrNoRows) {
 			continue
 		}
@@ -78,6 +78,9 @@ func (a *accounts) changePassword(ctx context.Context, in *changePasswordInput) 
 // reprove asks somebody who is signed in for their password once more: an access
 // token that was left open must not be enough to take the account over.
 func (a *accounts) reprove(ctx context.Context, found account, password string) error {
+	if found.hash == "" {
+		return fault.New(fault.Forbidden, "no_password", "This account has no password. Whoever has forgotten theirs is given a link that sets one, and so are you.")
+	}
 	fits, err := a.hasher.check(ctx, password, found.hash)
 	if err != nil || fits {
 		return err

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -13,13 +14,14 @@ import (
 
 	"github.com/devops-dashboard/dashboard/functions/auth"
 	"github.com/devops-dashboard/dashboard/shared/access"
+	"github.com/devops-dashboard/dashboard/shared/githubtest"
 	"github.com/devops-dashboard/dashboard/shared/postgres/pgtest"
 )
 
 func TestEachGrantIsNeeded(t *testing.T) {
 	t.Parallel()
-	f := open(t)
-	handler := f.handler(t)
+	o := newOctopus(t, mails)
+	f, handler := o.fixture, o.handler
 	old, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
@@ -38,6 +40,12 @@ func TestEachGrantIsNeeded(t *testing.T) {
 			return false
 		}
 		token := second.Body.AccessToken
+		if forgot(t, handler, address).Status != http.StatusAccepted {
+			return false
+		}
+		if !signsInWithGitHub(t, o, accounts, address, token) {
+			return false
+		}
 		all, listed := sessions(t, handler, token)
 		third := changePassword(t, handler, token, password, password+", or longer")
 		token = third.Body.AccessToken
@@ -47,6 +55,25 @@ func TestEachGrantIsNeeded(t *testing.T) {
 			logoutEverywhere(t, handler, token).Status == http.StatusNoContent &&
 			logout(t, handler, cookie(third.Cookie)).Status == http.StatusNoContent
 	})
+}
+
+// signsInWithGitHub tells whether all works that has to do with it.
+func signsInWithGitHub(t *testing.T, o *octopus, number int, address, token string) bool {
+	t.Helper()
+	at := func(b *browser, login, email string) string {
+		who := githubtest.Person{ID: int64(number), Login: login, Emails: []githubtest.Email{{Email: email, Primary: true, Verified: true}}}
+		return b.send(http.MethodGet, o.github.Authorize(b.start("/api/auth/github/start"), who).RequestURI(), nil).Header().Get("Location")
+	}
+	status := func(w *httptest.ResponseRecorder) int { return w.Code }
+	b := o.browser(t)
+	if !strings.HasPrefix(at(b, "first", address), "/#github=link&") || status(b.send(http.MethodPost, linkPath, map[string]any{"password": password})) != 200 ||
+		at(b, "renamed", address) != "/#github=signed-in" ||
+		status(b.send(http.MethodGet, "/api/auth/github", nil, "Authorization=Bearer "+token)) != 200 ||
+		status(b.send(http.MethodDelete, "/api/auth/github", nil, "Authorization=Bearer "+token)) != 204 {
+		return false
+	}
+	return strings.HasPrefix(at(b, "first", "new"+address), "/#github=register&") && status(b.send(http.MethodPost, registerPath, map[string]any{"team": "x"})) == 201 &&
+		o.count(t, "user_identities WHERE subject = $1 AND login = 'first'", fmt.Sprint(number)) == 1
 }
 
 // runsATeam tells whether all that an owner does with a team works.

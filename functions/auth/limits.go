@@ -25,6 +25,9 @@ var (
 	passwordUser  = ratelimit.Policy{Name: "password-user", By: ratelimit.User, Burst: 10, Window: 10 * time.Minute, Secret: true}
 	teamUser      = ratelimit.Policy{Name: "team-user", By: ratelimit.User, Burst: 60, Window: time.Minute}
 	linkAddress   = ratelimit.Policy{Name: "link-address", By: ratelimit.Address, Burst: 30, Window: time.Minute}
+	githubAddress = ratelimit.Policy{Name: "github-address", By: ratelimit.Address, Burst: 30, Window: time.Minute}
+	forgotAddress = ratelimit.Policy{Name: "forgot-address", By: ratelimit.Address, Burst: 10, Window: 10 * time.Minute, Secret: true}
+	forgotNetwork = ratelimit.Policy{Name: "forgot-network", By: ratelimit.Network, Burst: 60, Window: time.Hour, Secret: true}
 	exportUser    = ratelimit.Policy{Name: "export-user", By: ratelimit.User, Burst: 5, Window: time.Hour}
 	accountUser   = ratelimit.Policy{Name: "account-user", By: ratelimit.User, Burst: 60, Window: time.Minute}
 )

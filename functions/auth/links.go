@@ -32,6 +32,17 @@ func linkOf(parameter string) string {
 )`
 }
 
+// endLinks is the part of a statement that ends the links by which the owner of
+// session s could be given yet another password, but for the one whose secret is
+// hashed to except. One that is being used at this moment is passed over: whoever
+// uses it waits for the account that is changed here.
+func endLinks(except string) string {
+	return `links_ended AS (
+  UPDATE links SET revoked_at = s.issued_at FROM s WHERE links.id IN (
+    SELECT l.id FROM links l WHERE l.kind = 'password' AND l.user_id = s.user_id AND l.secret_hash IS DISTINCT FROM ` + except + ` AND l.used_at IS NULL AND l.revoked_at IS NULL FOR UPDATE OF l SKIP LOCKED)
+)`
+}
+
 // link is what was found of one.
 type link struct {
 	kind    string

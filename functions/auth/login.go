@@ -10,6 +10,7 @@ import (
 
 	"github.com/devops-dashboard/dashboard/shared/fault"
 	"github.com/devops-dashboard/dashboard/shared/identity"
+	"github.com/devops-dashboard/dashboard/shared/postgres"
 )
 
 // loginTries is how often an account is read anew because it changed between the
@@ -35,11 +36,21 @@ func (a *accounts) login(ctx context.Context, in *loginInput) (*signedInOutput, 
 	if err := wrong.err(); err != nil {
 		return nil, err
 	}
-	attempt, device, err := a.admit(ctx, email, in.CookieInput)
+	return a.enter(ctx, email, in.Body.Password, in.CookieInput, in.UserAgent, signIn)
+}
+
+// open opens a session for an account whose password was proved. There is no row if
+// the account has changed since it was read.
+type open func(ctx context.Context, db postgres.DB, a account, o opening) (identity.Session, Profile, error)
+
+// enter has whoever knows the password of an account in, within the limits of
+// attempts at it.
+func (a *accounts) enter(ctx context.Context, email address, password string, cookies identity.CookieInput, userAgent string, open open) (*signedInOutput, error) {
+	attempt, device, err := a.admit(ctx, email, cookies)
 	if err != nil {
 		return nil, err
 	}
-	opening, err := a.opening(ctx, in.CookieInput, in.UserAgent)
+	opening, err := a.opening(ctx, cookies, userAgent)
 	if err != nil {
 		return nil, err
 	}
@@ -55,14 +66,14 @@ func (a *accounts) login(ctx context.Context, in *loginInput) (*signedInOutput, 
 				return nil, err
 			}
 		}
-		account, err = a.proved(ctx, account, in.Body.Password)
+		account, err = a.proved(ctx, account, password)
 		if errors.Is(err, errWrongCredentials) {
 			attempt.Failed(ctx)
 		}
 		if err != nil {
 			return nil, err
 		}
-		session, profile, err := signIn(ctx, a.db, account, opening)
+		session, profile, err := open(ctx, a.db, account, opening)
 		if errors.Is(err, pgx.ErrNoRows) {
 			continue
 		}
@@ -82,12 +93,12 @@ var errAccountChanging = &fault.Error{
 
 var errWrongCredentials = fault.New(fault.Unauthenticated, "wrong_credentials", "The e-mail address or the password is wrong.")
 
-// proved returns the account if it is its password. For an unknown or disabled
-// account it does the same work and gives the same answer as for a wrong
-// password, so that nobody learns which addresses have accounts.
+// proved returns the account if it is its password. For an account that is unknown,
+// disabled or without a password it does the same work and gives the same answer as
+// for a wrong password, so that nobody learns which addresses have accounts.
 func (a *accounts) proved(ctx context.Context, found account, password string) (account, error) {
 	stored := found.hash
-	if !found.exists() {
+	if !found.exists() || found.hash == "" {
 		stored = dummyHash()
 	}
 	fits, err := a.hasher.check(ctx, password, stored)

@@ -36,6 +36,12 @@ func (p passwordLinks) route(api *httpapi.API) {
 		Tags: []string{"auth"}, Summary: "Set a password by a link",
 		Description: "Ends all sessions of the account and opens one for the caller: the answer is that of signing in.", Errors: onLink,
 	}, &linkAddress), p.reset)
+	huma.Register(api, ratelimit.On(huma.Operation{
+		OperationID: "forgot-password", Method: http.MethodPost, Path: "/api/auth/password/forgot", Security: httpapi.Public, DefaultStatus: http.StatusAccepted,
+		Tags: []string{"auth"}, Summary: "Ask for a link to set a password",
+		Description: "Mails the link to the address, within minutes, if there is an account of it; three an hour at most. Whether there is one the answer does not tell.",
+		Errors:      []int{http.StatusServiceUnavailable},
+	}, &forgotAddress, &forgotNetwork), p.forgot)
 }
 
 // PasswordLink is a link that sets a password, shown this once.
@@ -142,7 +148,7 @@ func (p passwordLinks) reset(ctx context.Context, in *resetInput) (*signedInOutp
 	if err != nil {
 		return nil, err
 	}
-	session, profile, err := resetPassword(ctx, p.db, secret, hash, opening)
+	session, profile, err := resetPassword(ctx, p.db, secret, hash, p.accounts.mails, opening)
 	if errors.Is(err, pgx.ErrNoRows) { // it was used meanwhile
 		if l, _, err = passwordOf(ctx, p.db, secret); err == nil {
 			err = l.judge("password")
@@ -157,6 +163,34 @@ func (p passwordLinks) reset(ctx context.Context, in *resetInput) (*signedInOutp
 	return p.accounts.grant(ctx, session, profile)
 }
 
+type forgotInput struct {
+	Body struct {
+		Email string `json:"email" maxLength:"254" example:"ada@example.com"`
+	}
+}
+
+type forgotOutput struct {
+	CacheControl string `header:"Cache-Control"`
+}
+
+// forgot does the same for every address: it puts down that a link was asked for.
+// Nothing is mailed while the caller waits, who could else tell by how long.
+func (p passwordLinks) forgot(ctx context.Context, in *forgotInput) (*forgotOutput, error) {
+	if !p.accounts.mails {
+		return nil, fault.New(fault.Forbidden, "no_mail", "This installation sends no mail. An owner of your team can make a link that sets a password, and so can whoever operates it.")
+	}
+	var wrong faults
+	email := wrong.email(in.Body.Email)
+	if err := wrong.err(); err != nil {
+		return nil, err
+	}
+	pseudonyms, err := p.accounts.pseudonyms(ctx, email)
+	if err != nil {
+		return nil, err
+	}
+	return &forgotOutput{"no-store"}, putDownForgotten(ctx, p.db, email, pseudonyms[0])
+}
+
 // passwordOf returns a link and the address of the account whose password it sets.
 func passwordOf(ctx context.Context, db postgres.DB, secret access.Digest) (l link, email string, err error) {
 	err = db.QueryRow(ctx, `
@@ -169,8 +203,8 @@ SELECT `+linkColumns+`, COALESCE(u.email, '') FROM (SELECT 1) one LEFT JOIN link
 }
 
 // resetPassword gives the link's account another password, ends all its sessions and
-// opens one. There is no row if the link is good for nothing by now.
-func resetPassword(ctx context.Context, db postgres.DB, secret access.Digest, hash string, o opening) (identity.Session, Profile, error) {
+// its other links, and opens a session. There is no row if the link is good for nothing by now.
+func resetPassword(ctx context.Context, db postgres.DB, secret access.Digest, hash string, mails bool, o opening) (identity.Session, Profile, error) {
 	var session identity.Session
 	var profile Profile
 	err := db.QueryRow(ctx, `
@@ -183,11 +217,11 @@ WITH `+linkOf("$5")+`, u AS (
 ), `+openSession+`, ended AS (
   UPDATE sessions SET revoked_at = s.issued_at, revoke_reason = 'password'
     FROM s WHERE sessions.user_id = s.user_id AND sessions.revoked_at IS NULL
-), audit AS (
+), `+endLinks("$5")+`, `+tellChanged("$7")+`, audit AS (
   INSERT INTO auth_events (kind, user_id, session_id, detail) SELECT 'password_reset', s.user_id, s.id, jsonb_build_object('link', link.id) FROM s, link
 )
 SELECT `+sessionColumns+`, `+profileColumn+` FROM s, u`,
-		append(o.args(), secret.Bytes(), hash)...,
+		append(o.args(), secret.Bytes(), hash, mails)...,
 	).Scan(append(scanSession(&session), &profile)...)
 	return session, profile, err
 }

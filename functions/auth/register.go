@@ -29,9 +29,8 @@ type Registration struct {
 	Link     string  `json:"link,omitempty" maxLength:"200" example:"dd_lnk_…" doc:"An invitation, or a link that an operator made: what stands behind its =."`
 }
 
-// validate returns the account that the registration asks for, without its hash.
-func (r Registration) validate() (newAccount, error) {
-	var wrong faults
+// account returns the account that the registration asks for, without its password.
+func (r Registration) account(wrong *faults) newAccount {
 	account := newAccount{
 		email:    wrong.email(r.Email),
 		name:     wrong.name("body.name", r.Name),
@@ -43,20 +42,27 @@ func (r Registration) validate() (newAccount, error) {
 	if r.TimeZone != nil {
 		account.timeZone = wrong.timeZone(*r.TimeZone)
 	}
-	wrong.password("body.password", r.Password, r.Email)
-	return account, wrong.err()
+	return account
 }
 
 func (a *accounts) register(ctx context.Context, in *registerInput) (*signedInOutput, error) {
-	account, err := in.Body.validate()
-	if err == nil {
-		err = a.mayRegister(in.Body.Link)
-	}
-	if err != nil {
+	var wrong faults
+	account := in.Body.account(&wrong)
+	wrong.password("body.password", in.Body.Password, in.Body.Email)
+	if err := wrong.err(); err != nil {
 		return nil, err
 	}
-	if in.Body.Link != "" {
-		secret, err := linkDigest("body.link", in.Body.Link)
+	return a.open(ctx, account, in.Body.Link, in.Body.Password, in.CookieInput, in.UserAgent)
+}
+
+// open opens an account, with a link where one is needed, and with a password unless
+// that is empty.
+func (a *accounts) open(ctx context.Context, account newAccount, link, password string, cookies identity.CookieInput, userAgent string) (*signedInOutput, error) {
+	if err := a.mayRegister(link); err != nil {
+		return nil, err
+	}
+	if link != "" {
+		secret, err := linkDigest("body.link", link)
 		if err != nil {
 			return nil, err
 		}
@@ -66,15 +72,17 @@ func (a *accounts) register(ctx context.Context, in *registerInput) (*signedInOu
 		}
 		account.link = secret.Bytes()
 	}
-	if _, _, err := a.admit(ctx, account.email, in.CookieInput); err != nil {
+	if _, _, err := a.admit(ctx, account.email, cookies); err != nil {
 		return nil, err
 	}
-	opening, err := a.opening(ctx, in.CookieInput, in.UserAgent)
+	opening, err := a.opening(ctx, cookies, userAgent)
 	if err != nil {
 		return nil, err
 	}
-	if account.hash, err = a.hasher.hash(ctx, in.Body.Password); err != nil {
-		return nil, err
+	if password != "" {
+		if account.hash, err = a.hasher.hash(ctx, password); err != nil {
+			return nil, err
+		}
 	}
 	account.kinds = registrationLinks(a.registration)
 	session, profile, err := openAccount(ctx, a.db, account, opening)
@@ -86,6 +94,8 @@ func (a *accounts) register(ctx context.Context, in *registerInput) (*signedInOu
 		return nil, tooMany("members of a team", membersMost, "An owner can remove somebody.")
 	case postgres.Violates(err, "users_email_key"):
 		return nil, fault.New(fault.Conflict, "email_taken", "There is an account with this e-mail address. Sign in, or use another address.")
+	case postgres.Violates(err, identityTaken):
+		return nil, fault.New(fault.Conflict, "github_taken", "This GitHub account has an account here already. Sign in with GitHub.")
 	case unknownTimeZone(err):
 		return nil, fault.InvalidField("body.time_zone", timeZoneRule)
 	case err != nil:

@@ -43,7 +43,9 @@ func registrationLinks(mode string) []string {
 
 // RegistrationRule says who may open an account here.
 type RegistrationRule struct {
-	Mode string `json:"mode" enum:"open,invite,closed" doc:"open: anybody; invite: who has an invitation; closed: who has a link that an operator made."`
+	Mode   string `json:"mode" enum:"open,invite,closed" doc:"open: anybody; invite: who has an invitation; closed: who has a link that an operator made."`
+	GitHub bool   `json:"github" doc:"Whether people sign in with GitHub: GET /api/auth/github/start."`
+	Mail   bool   `json:"mail" doc:"Whether a link for a forgotten password is mailed; if not, an owner of the team makes one."`
 }
 
 type registrationOutput struct {
@@ -56,7 +58,7 @@ func (a *accounts) routeRegistration(api *httpapi.API) {
 		OperationID: "registration", Method: http.MethodGet, Path: "/api/auth/registration", Security: httpapi.Public,
 		Tags: []string{"auth"}, Summary: "Show who may open an account",
 	}, func(context.Context, *struct{}) (*registrationOutput, error) {
-		return &registrationOutput{"no-store", RegistrationRule{a.registration}}, nil
+		return &registrationOutput{"no-store", RegistrationRule{Mode: a.registration, GitHub: a.github != nil, Mail: a.mails}}, nil
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/devops-dashboard/dashboard/functions/auth/github"
 	"github.com/devops-dashboard/dashboard/shared/access"
 	"github.com/devops-dashboard/dashboard/shared/identity"
 	"github.com/devops-dashboard/dashboard/shared/postgres"
@@ -16,7 +17,7 @@ import (
 // account is what signing in needs to know of a user.
 type account struct {
 	id       uuid.UUID
-	hash     string
+	hash     string // empty: the account has no password
 	disabled bool
 	epoch    int64
 }
@@ -37,7 +38,7 @@ func (a account) whyRefused(passwordFits bool) string {
 // findAccount returns the account of an address, or one that does not exist.
 func findAccount(ctx context.Context, db postgres.DB, email address) (account, error) {
 	var a account
-	err := db.QueryRow(ctx, `SELECT id, password_hash, disabled_at IS NOT NULL, session_epoch FROM users WHERE email_key = $1`, email.key).
+	err := db.QueryRow(ctx, `SELECT id, COALESCE(password_hash, ''), disabled_at IS NOT NULL, session_epoch FROM users WHERE email_key = $1`, email.key).
 		Scan(&a.id, &a.hash, &a.disabled, &a.epoch)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return account{}, nil
@@ -56,7 +57,8 @@ func replaceHash(ctx context.Context, db postgres.DB, a account, hash string) er
 type newAccount struct {
 	email          address
 	name           string
-	hash           string
+	hash           string        // empty: without a password
+	person         github.Person // who signs in so; the zero one is nobody
 	team, timeZone string
 	link           []byte   // the digest of a link's secret; nil without
 	kinds          []string // of links with which one may register
@@ -77,7 +79,9 @@ WITH `+linkOf("$11")+`, way AS MATERIALIZED (
    WHERE $11::bytea IS NULL OR link.good AND link.kind = ANY($12::text[])
      AND (link.kind <> 'invitation' OR (SELECT count(*) FROM memberships m WHERE m.team_id = link.team_id) < $13)
 ), u AS (
-  INSERT INTO users (email, email_key, name, password_hash) SELECT $5, $6, $7, $8 FROM way RETURNING id, session_epoch
+  INSERT INTO users (email, email_key, name, password_hash) SELECT $5, $6, $7, NULLIF($8::text, '') FROM way RETURNING id, session_epoch
+), known AS (
+  INSERT INTO user_identities (provider, subject, user_id, login) SELECT 'github', $14::text, u.id, $15 FROM u WHERE $14 <> ''
 ), made AS (
   INSERT INTO teams (name, time_zone) SELECT $9, $10 FROM way WHERE team_id IS NULL AND now() AT TIME ZONE $10 IS NOT NULL RETURNING id, name, time_zone
 ), t AS (
@@ -88,10 +92,10 @@ WITH `+linkOf("$11")+`, way AS MATERIALIZED (
   UPDATE links SET used_at = clock_timestamp(), used_by = u.id FROM u, way WHERE links.id = way.id
 ), `+openSession+`, audit AS (
   INSERT INTO auth_events (kind, user_id, session_id, team_id, detail)
-  SELECT 'register', s.user_id, s.id, t.id, CASE WHEN way.id IS NULL THEN '{}' ELSE jsonb_build_object('link', way.id) END FROM s, t, way
+  SELECT 'register', s.user_id, s.id, t.id, jsonb_strip_nulls(jsonb_build_object('link', way.id, 'github', NULLIF($15::text, ''))) FROM s, t, way
 )
 SELECT `+sessionColumns+`, t.id::text, t.name, t.time_zone, way.role FROM s, t, way`,
-		append(o.args(), n.email.written, n.email.key, n.name, n.hash, n.team, n.timeZone, n.link, n.kinds, membersMost)...,
+		append(o.args(), n.email.written, n.email.key, n.name, n.hash, n.team, n.timeZone, n.link, n.kinds, membersMost, n.person.ID, n.person.Login)...,
 	).Scan(append(scanSession(&session), &team.ID, &team.Name, &team.TimeZone, &team.Role)...)
 	return session, Profile{ID: session.User.String(), Email: n.email.written, Name: n.name, Teams: []Team{team}}, err
 }
@@ -127,16 +131,16 @@ func profileOf(ctx context.Context, db postgres.DB, caller access.Caller) (Profi
 func findCaller(ctx context.Context, db postgres.DB, caller access.Caller) (account, string, error) {
 	var a account
 	var email string
-	err := db.QueryRow(ctx, `WITH `+living+` SELECT id, password_hash, email FROM me`, caller.User, caller.Session).
+	err := db.QueryRow(ctx, `WITH `+living+` SELECT id, COALESCE(password_hash, ''), email FROM me`, caller.User, caller.Session).
 		Scan(&a.id, &a.hash, &email)
 	return a, email, err
 }
 
-// replacePassword gives the account another password, ends all its sessions and
-// opens one. There is no row if the caller was signed out, or the account
+// replacePassword gives the account another password, ends all its sessions and the
+// links that would set yet another, and opens a session. There is no row if the caller was signed out, or the account
 // disabled or given another password, since it was read. The epoch ends also the sessions that a sign-in
 // with the old password opens at this moment, which the update cannot see.
-func replacePassword(ctx context.Context, db postgres.DB, caller access.Caller, a account, hash string, o opening) (identity.Session, Profile, error) {
+func replacePassword(ctx context.Context, db postgres.DB, caller access.Caller, a account, hash string, mails bool, o opening) (identity.Session, Profile, error) {
 	var session identity.Session
 	var profile Profile
 	err := db.QueryRow(ctx, `
@@ -148,11 +152,11 @@ WITH u AS (
 ), `+openSession+`, ended AS (
   UPDATE sessions SET revoked_at = s.issued_at, revoke_reason = 'password'
     FROM s WHERE sessions.user_id = s.user_id AND sessions.revoked_at IS NULL
-), audit AS (
+), `+endLinks("NULL")+`, `+tellChanged("$9")+`, audit AS (
   INSERT INTO auth_events (kind, user_id, session_id) SELECT 'password_changed', user_id, id FROM s
 )
 SELECT `+sessionColumns+`, `+profileColumn+` FROM s, u`,
-		append(o.args(), a.id, a.hash, hash, caller.Session)...,
+		append(o.args(), a.id, a.hash, hash, caller.Session, mails)...,
 	).Scan(append(scanSession(&session), &profile)...)
 	return session, profile, err
 }

@@ -82,7 +82,7 @@ func TestSchedulesAreCalled(t *testing.T) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})}
 	c.callSchedules(t.Context())
-	if diff := cmp.Diff([]string{"POST /api/rollup/condense", "POST /api/rollup/prune"}, called); diff != "" {
+	if diff := cmp.Diff([]string{"POST /api/rollup/condense", "POST /api/rollup/prune", "POST /api/rollup/mail"}, called); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -1,7 +1,7 @@
 // Package rollup condenses facts into what the dashboard reads: it computes the
 // days that were marked dirty anew, from facts alone, so that late, repeated,
-// edited and deleted facts are one path. It also removes what has had its time.
-// What the figures are used for is left to
+// edited and deleted facts are one path. It also removes what has had its time, and
+// sends the mail that others have put down. What the figures are used for is left to
 // metrics; who marks days is whoever writes the facts.
 package rollup
 
@@ -10,6 +10,7 @@ import (
 
 	"github.com/devops-dashboard/dashboard/shared/function"
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
+	"github.com/devops-dashboard/dashboard/shared/mail"
 	"github.com/devops-dashboard/dashboard/shared/postgres"
 	"github.com/devops-dashboard/dashboard/shared/scheduler"
 )
@@ -17,8 +18,8 @@ import (
 // Function is the rollup function.
 var Function = function.Function{
 	Name:  "rollup",
-	Doc:   "condenses facts into rollups and prunes; called by Cloud Scheduler.",
-	Needs: []function.Need{postgres.Need, scheduler.Need},
+	Doc:   "condenses facts into rollups, prunes and sends mail; called by Cloud Scheduler.",
+	Needs: []function.Need{postgres.Need, scheduler.Need, mail.Need},
 	Tables: []function.Grant{
 		{Table: "dirty_days", Owner: true, Select: "rollup, scope, day", Delete: true}, // marks are made by whoever writes facts
 		{Table: "rollup_deployments", Owner: true,
@@ -37,6 +38,10 @@ var Function = function.Function{
 		{Table: "deployment_changes", Select: "deployment_id, lead_seconds"},
 		// FOR UPDATE asks for a column that may be changed: this one decides nothing.
 		{Table: "sessions", Select: "id, expires_at, revoked_at", Update: "user_agent", Delete: true},
+		{Table: "mails", Select: "id, kind, user_id, created_at, attempts, due_at, done_at", Update: "attempts, due_at, done_at", Delete: true},
+		{Table: "users", Select: "id, email, disabled_at"},
+		{Table: "links", Select: "id", Insert: "kind, secret_hash, user_id, expires_at"},
+		{Table: "auth_events", Insert: "kind, user_id, detail"},
 	},
 	Timeout:     300 * time.Second,
 	Concurrency: 1,
@@ -44,10 +49,12 @@ var Function = function.Function{
 	Schedules: []function.Schedule{
 		{Name: "condense", Cron: "*/2 * * * *", Path: "/api/rollup/condense"},
 		{Name: "prune", Cron: "17 * * * *", Path: "/api/rollup/prune"},
+		{Name: "mail", Cron: "* * * * *", Path: "/api/rollup/mail"},
 	},
 	Routes: func(api *httpapi.API, env *function.Env) {
 		scheduler.Protect(api, env)
 		condenser{db: postgres.For(env), now: env.Now}.route(api)
 		pruner{db: postgres.For(env), now: env.Now}.route(api)
+		mailer{db: postgres.For(env), now: env.Now, sender: mail.SenderFor(env), origin: env.Setting("PUBLIC_ORIGIN")}.route(api)
 	},
 }

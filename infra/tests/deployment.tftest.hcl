@@ -37,7 +37,7 @@ run "gateway" {
   assert {
     condition = toset([for i in google_cloud_run_v2_service_iam_member.invoker : "${i.name} by ${split("@", i.member)[0]}"]) == toset([
       "auth by serviceAccount:fn-web", "health by serviceAccount:fn-web", "metrics by serviceAccount:fn-web", "refresh by serviceAccount:fn-web",
-      "rollup by serviceAccount:cron-rollup-condense", "rollup by serviceAccount:cron-rollup-prune",
+      "rollup by serviceAccount:cron-rollup-condense", "rollup by serviceAccount:cron-rollup-prune", "rollup by serviceAccount:cron-rollup-mail",
       "auth by serviceAccount:deploy-auth", "health by serviceAccount:deploy-health", "metrics by serviceAccount:deploy-metrics",
       "refresh by serviceAccount:deploy-refresh", "rollup by serviceAccount:deploy-rollup", "web by serviceAccount:deploy-web",
     ])
@@ -148,6 +148,7 @@ run "gateway" {
   assert {
     condition = { for name, j in google_cloud_scheduler_job.this : name => [j.schedule, j.time_zone, j.attempt_deadline, j.http_target[0].http_method, j.http_target[0].uri, j.http_target[0].oidc_token[0].audience, j.http_target[0].oidc_token[0].service_account_email] } == {
       rollup-condense = ["*/2 * * * *", "Etc/UTC", "300s", "POST", "https://rollup-123456789012.europe-west1.run.app/api/rollup/condense", "https://rollup-123456789012.europe-west1.run.app", "cron-rollup-condense@acme-dash.iam.gserviceaccount.com"]
+      rollup-mail     = ["* * * * *", "Etc/UTC", "300s", "POST", "https://rollup-123456789012.europe-west1.run.app/api/rollup/mail", "https://rollup-123456789012.europe-west1.run.app", "cron-rollup-mail@acme-dash.iam.gserviceaccount.com"]
       rollup-prune    = ["17 * * * *", "Etc/UTC", "300s", "POST", "https://rollup-123456789012.europe-west1.run.app/api/rollup/prune", "https://rollup-123456789012.europe-west1.run.app", "cron-rollup-prune@acme-dash.iam.gserviceaccount.com"]
     }
     error_message = "The audience is the service's address, not the path's."
@@ -204,7 +205,7 @@ run "load_balancer" {
   }
   assert {
     condition = toset([for i in google_cloud_run_v2_service_iam_member.invoker : split("@", i.member)[0] if i.name == "rollup"]) == toset([
-      "serviceAccount:cron-rollup-condense", "serviceAccount:cron-rollup-prune", "serviceAccount:deploy-rollup",
+      "serviceAccount:cron-rollup-condense", "serviceAccount:cron-rollup-prune", "serviceAccount:cron-rollup-mail", "serviceAccount:deploy-rollup",
     ])
     error_message = "The scheduler's functions are called by their schedules."
   }

@@ -115,7 +115,7 @@ run "grants" {
         "fn-auth REFRESH_KEYS", "fn-refresh REFRESH_KEYS", "fn-auth REDIS_URL", "fn-health REDIS_URL", "fn-metrics REDIS_URL", "migrate DATABASE_URL-migrate",
       ] : "serviceAccount:${replace(pair, " ", " roles/secretmanager.secretAccessor on ")}"],
       [for name in ["auth", "health", "metrics", "refresh"] : "serviceAccount:fn-web roles/run.invoker on ${name}"],
-      ["serviceAccount:cron-rollup-condense roles/run.invoker on rollup", "serviceAccount:cron-rollup-prune roles/run.invoker on rollup"],
+      ["serviceAccount:cron-rollup-condense roles/run.invoker on rollup", "serviceAccount:cron-rollup-prune roles/run.invoker on rollup", "serviceAccount:cron-rollup-mail roles/run.invoker on rollup"],
     ))
     error_message = "Somebody is given more, or less, than stands here: nobody owner, editor or admin, nobody but our own accounts, and a deployer nothing of another function."
   }

@@ -80,9 +80,9 @@ func (e *Env) Setting(name string) string {
 }
 
 // Declared returns a setting's value and declaration. It panics on an
-// undeclared name.
+// undeclared name; the frame's settings every function declares.
 func (e *Env) Declared(name string) (string, Setting) {
-	all := e.fn.settings()
+	all := slices.Concat(e.fn.settings(), frame)
 	i := slices.IndexFunc(all, func(s Setting) bool { return s.Name == name })
 	if i < 0 {
 		panic(fmt.Sprintf("function %q reads setting %q without declaring it", e.fn.Name, name))

@@ -26,7 +26,7 @@ run "the_manifest_of_the_house" {
   }
   assert {
     condition = { for key, value in output.functions["rollup"].env : key => value if startswith(key, "SCHEDULER_") } == {
-      SCHEDULER_ACCOUNTS  = "/api/rollup/condense=cron-rollup-condense@acme-dash.iam.gserviceaccount.com,/api/rollup/prune=cron-rollup-prune@acme-dash.iam.gserviceaccount.com"
+      SCHEDULER_ACCOUNTS  = "/api/rollup/condense=cron-rollup-condense@acme-dash.iam.gserviceaccount.com,/api/rollup/prune=cron-rollup-prune@acme-dash.iam.gserviceaccount.com,/api/rollup/mail=cron-rollup-mail@acme-dash.iam.gserviceaccount.com"
       SCHEDULER_AUDIENCE  = output.schedules["rollup-prune"].audience
       SCHEDULER_SIGNATURE = "removed"
     } && !anytrue([for name, f in output.functions : contains(keys(f.env), "SCHEDULER_ACCOUNTS") if name != "rollup"])
