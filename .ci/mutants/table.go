@@ -34,6 +34,7 @@ var (
 	faults    = tests{"the faults of a database", "./shared/postgres", "^(TestFault|TestRefusedLogin|TestEachBrokenStep|TestConnectionThatTakesNoWrites)", false}
 	dialling  = tests{"the dialling of Cloud SQL", "./shared/postgres", "^TestCloudSQL(IsDialled|ProxyIsAway)", false}
 	scheduled = tests{"the scheduler's guard", "./shared/scheduler", ".", false}
+	published = tests{"the published keys", "./shared/jwks", ".", false}
 	simulated = tests{"the scheduler's calls", "./functions/rollup", "^(TestCallsOfTheScheduler|TestOnlyTheJobs)", true}
 	reading   = tests{"the reading of secrets", "./shared/secrets", ".", false}
 )
@@ -301,9 +302,13 @@ var outageMutants = []mutant{
 	one("shared/scheduler/scheduler.go", "a token without a signature may have expired", "return said, jwt.NewValidator(options...).Validate(said)", "return said, nil", scheduled),
 	one("shared/scheduler/scheduler.go", "an outage of Google's is the token's fault", "err != nil && away.Kind == fault.Unavailable", "err != nil && away.Kind == fault.Late", scheduled),
 	one("shared/scheduler/scheduler.go", "several tokens are one", "len(values) != 1", "len(values) == 0", scheduled),
-	one("shared/scheduler/keys.go", "whoever makes up keys has Google asked", "k.tried.IsZero() || now.Sub(k.tried) >= pause", "true", scheduled),
-	one("shared/scheduler/keys.go", "keys are kept for ever", "key != nil && now.Before(k.until)", "key != nil", scheduled),
-	one("shared/scheduler/keys.go", "short keys will do", "modulus.BitLen() < leastBits || ", "", scheduled),
+	one("shared/jwks/jwks.go", "whoever makes up keys has their issuer asked", "k.tried.IsZero() || now.Sub(k.tried) >= pause", "true", scheduled),
+	one("shared/jwks/jwks.go", "keys are kept for ever", "case key != nil && now.Before(k.until):", "case key != nil:", scheduled),
+	one("shared/jwks/set.go", "short keys will do", "bits < leastBits || ", "", scheduled),
+	one("shared/jwks/set.go", "a check takes as long as a stranger likes", " || bits > mostBits", "", published),
+	one("shared/jwks/jwks.go", "stale keys serve for ever", "now.Before(k.until.Add(k.source.Stale))", "k.source.Stale > 0", published),
+	one("shared/jwks/jwks.go", "who answers elsewhere signs", "return http.ErrUseLastResponse", "return nil", published),
+	one("shared/jwks/jwks.go", "an outage is the token's fault", "return nil, k.due(now), fault.Away(k.source.Name, k.failed)", "return nil, k.due(now), ErrUnknown", published),
 	one("functions/rollup/rollup_commits.go", "a call that comes twice counts twice", "SET commits = EXCLUDED.commits", "SET commits = rollup_commits.commits + EXCLUDED.commits", simulated),
 	one("shared/postgres/postgres.go", "a connection that takes no writes is kept", "err.Code != readOnly && fatal(conn, err)", "fatal(conn, err)", faults),
 	one("shared/postgres/redial.go", "an instance that is away is dialled at once again", "r.pause = min(max(firstPause, 2*r.pause), longestPause)", "r.pause = 0", dialling),
