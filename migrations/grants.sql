@@ -120,6 +120,15 @@ GRANT SELECT (deployment_id, lead_seconds) ON deployment_changes TO dashboard_ro
 GRANT SELECT (id, expires_at, revoked_at),
   UPDATE (user_agent),
   DELETE ON sessions TO dashboard_rollup;
+GRANT SELECT (id, expires_at),
+  UPDATE (note),
+  DELETE ON links TO dashboard_rollup;
+GRANT SELECT (id, expires_at),
+  UPDATE (last_used_at),
+  DELETE ON api_tokens TO dashboard_rollup;
+GRANT SELECT (token, expires_at),
+  UPDATE (expires_at),
+  DELETE ON used_workflow_tokens TO dashboard_rollup;
 
 -- health asks the dependencies whether they answer.
 GRANT SELECT (version_id, is_applied) ON goose_db_version TO dashboard_health;
