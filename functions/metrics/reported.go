@@ -25,7 +25,7 @@ const reportedPlaceSQL = `,
 	named AS (
 		SELECT s.id, s.time_zone FROM my_services s
 		WHERE ` + named + ` AND (@team::uuid IS NULL OR s.team_id = @team)),
-	one AS (SELECT id, time_zone FROM named WHERE (SELECT count(*) FROM named) = 1),
+	one AS (SELECT id, time_zone FROM named LIMIT 1),
 	environment AS (
 		INSERT INTO environments (service_id, name, kind) SELECT one.id, @environment, @kind FROM one
 		WHERE (SELECT count(*) FROM environments e WHERE e.service_id = one.id AND e.name <> @environment) < @most

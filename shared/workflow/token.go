@@ -77,7 +77,7 @@ type claims struct {
 // is Unavailable.
 func (v *Verifier) Read(ctx context.Context, text string) (Token, error) {
 	if v.audience == "" {
-		return Token{}, fault.New(fault.Forbidden, "no_workflows", "No workflow reports here: this installation does not know its own address. Its operator sets PUBLIC_ORIGIN or WORKFLOW_AUDIENCE.")
+		return Token{}, fault.New(fault.Forbidden, "no_audience", "No workflow reports here: this installation does not know its own address. Its operator sets PUBLIC_ORIGIN or WORKFLOW_AUDIENCE.")
 	}
 	var said claims
 	if len(text) > most || !parts.MatchString(text) {

@@ -259,8 +259,8 @@ func TestTheAudienceIsOurAddress(t *testing.T) {
 		{workflowtest.Audience, "dash", "dash", ""},
 		{workflowtest.Audience, "dash", workflowtest.Audience, "wrong_audience"},
 		{"", "dash", "dash", ""},
-		{"", "", "dash", "no_workflows"},
-		{"", "", "", "no_workflows"},
+		{"", "", "dash", "no_audience"},
+		{"", "", "", "no_audience"},
 	} {
 		v := workflow.VerifierFor(environment(map[string]string{"WORKFLOW_ISSUER": g.URL, "WORKFLOW_AUDIENCE": c.audience, "PUBLIC_ORIGIN": c.origin}))
 		_, err := v.Read(t.Context(), g.Token(74, 65, map[string]any{"aud": c.aud}))
