@@ -33,7 +33,7 @@ func (r trustedRepositories) route(api *httpapi.API) {
 	huma.Register(api, access.For(ratelimit.On(huma.Operation{
 		OperationID: "distrust-repository", Method: http.MethodDelete, Path: path + "/{repository}", Security: httpapi.Bearer, DefaultStatus: http.StatusNoContent,
 		Tags: []string{"tokens"}, Summary: "Trust a repository no more",
-		Description: "Once this is answered, nothing more is done for its jobs. One that is not trusted is answered the same.", Errors: onTeam,
+		Description: "Holds for every report that comes once this is answered. One that is not trusted is answered the same.", Errors: onTeam,
 	}, &teamUser), access.Owner), r.distrust)
 }
 
