@@ -18,6 +18,7 @@ import (
 
 	"github.com/devops-dashboard/dashboard/functions/web"
 	"github.com/devops-dashboard/dashboard/shared/function"
+	"github.com/devops-dashboard/dashboard/shared/function/stage"
 	"github.com/devops-dashboard/dashboard/shared/identity"
 )
 
@@ -40,7 +41,7 @@ func goTool(t testing.TB, dir string, args ...string) []byte {
 	t.Helper()
 	command := exec.Command("go", args...)
 	command.Dir = dir
-	command.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "GOPROXY=off", "GOTOOLCHAIN=local", "GOWORK=off", "GOFLAGS=-mod=mod")
+	command.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "GOPROXY=off", "GOTOOLCHAIN=local", "GOWORK=off", "GOFLAGS=-mod=mod -tags="+stage.Tags)
 	var problem bytes.Buffer
 	command.Stderr = &problem
 	text, err := command.Output()

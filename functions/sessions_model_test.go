@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/devops-dashboard/dashboard/shared/identity"
+	"github.com/devops-dashboard/dashboard/shared/ratelimit"
 )
 
 const (
@@ -293,9 +294,7 @@ func (m *machine) signIn(t *rapid.T, b *browser) {
 	sent := b.cookie(m.now)
 	got := m.login(t, b.owner, b.owner.password, sent)
 	if b.owner.disabled {
-		if got.status != http.StatusUnauthorized || got.code != "wrong_credentials" {
-			t.Fatalf("a disabled user signs in: status %d, %s", got.status, got.raw)
-		}
+		m.turnedAway(t, b.owner, got)
 		return
 	}
 	if got.status != http.StatusOK {
@@ -304,6 +303,25 @@ func (m *machine) signIn(t *rapid.T, b *browser) {
 	m.ofCookie(t, sent, "replaced")
 	m.opened(t, b.owner, 0, got)
 	b.begin(got, m.now)
+}
+
+// turnedAway holds the answer to somebody who is disabled: that of a wrong password,
+// or that of an account that has failed too often to be tried now. RATE_LIMIT_SCALE
+// leaves that wait as it is.
+func (m *machine) turnedAway(t *rapid.T, p *person, got reply) {
+	if m.now.Before(p.waits) {
+		if got.status != http.StatusTooManyRequests || got.code != "too_many_requests" {
+			t.Fatalf("a disabled user signs in for the %d. time, before %s: status %d, %s", p.failures+1, p.waits, got.status, got.raw)
+		}
+		return
+	}
+	if got.status != http.StatusUnauthorized || got.code != "wrong_credentials" {
+		t.Fatalf("a disabled user signs in: status %d, %s", got.status, got.raw)
+	}
+	p.failures++
+	if over := p.failures - ratelimit.Backoff.Free; over >= 0 {
+		p.waits = m.now.Add(min(ratelimit.Backoff.Longest, ratelimit.Backoff.First<<min(over, 30)))
+	}
 }
 
 // The actions.

@@ -152,6 +152,8 @@ type person struct {
 	password string
 	epoch    int
 	disabled bool
+	failures int       // sign-ins since then
+	waits    time.Time // before which none is tried
 }
 
 // newPerson makes a user. hash is that of password: to compute one for each would

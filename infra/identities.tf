@@ -64,9 +64,9 @@ locals {
     { for name, p in local.pipelines : "${name}: pipeline" => {
       account = p.deployer, role = "roles/iam.workloadIdentityUser", member = p.member
     } },
-    # In Cloud Build it asks for an ID token of its own, with which it asks its candidate.
-    { for name, p in local.pipelines : "${name}: itself" => {
-      account = p.deployer, role = "roles/iam.serviceAccountOpenIdTokenCreator", member = "serviceAccount:${p.deployer}"
+    # With an ID token of its own it asks its candidate; the migrations have none to ask.
+    { for name in keys(local.functions) : "${name}: itself" => {
+      account = local.pipelines[name].deployer, role = "roles/iam.serviceAccountOpenIdTokenCreator", member = "serviceAccount:${local.pipelines[name].deployer}"
     } },
     merge([for name, p in local.pipelines : { for account in p.acts_as : "${name}: as ${split("@", account)[0]}" => {
       account = account, role = "roles/iam.serviceAccountUser", member = "serviceAccount:${p.deployer}"

@@ -31,6 +31,10 @@ var (
 	answers   = tests{"the doctor's answers", "./infra/doctor/command", "^Test", false}
 	workflows = tests{"the workflows", "./infra/doctor/workflow", "^Test", false}
 	claims    = tests{"the claims", "./infra/doctor/token", "^Test", false}
+	uplinks   = tests{"the way to collectors", "./shared/uplink", ".", false}
+	reports   = tests{"the reports", "./shared/errorreport", ".", false}
+	traces    = tests{"the traces", "./shared/tracing", ".", false}
+	observed  = tests{"who is told", "./shared/function", "^Test(FailuresAndTraces|NobodyIsTold|WrongObservers|TheEnd)", false}
 	faults    = tests{"the faults of a database", "./shared/postgres", "^(TestFault|TestRefusedLogin|TestEachBrokenStep|TestConnectionThatTakesNoWrites)", false}
 	dialling  = tests{"the dialling of Cloud SQL", "./shared/postgres", "^TestCloudSQL(IsDialled|ProxyIsAway)", false}
 	scheduled = tests{"the scheduler's guard", "./shared/scheduler", ".", false}
@@ -42,6 +46,9 @@ var (
 	trusting  = tests{"the trust in repositories", "./functions/auth", "^Test(A|Rep).*(Repositor|Trust)", false}
 	pruned    = tests{"the pruning", "./functions/rollup", "^TestPrune", false}
 	simulated = tests{"the scheduler's calls", "./functions/rollup", "^(TestCallsOfTheScheduler|TestOnlyTheJobs)", true}
+	teams     = tests{"the teams", "./functions/auth", "^Test(ATeam|Owners|AnInvitation|Links|ALink|WhoMay|AnAPIToken|AnAccount|TheAudit|TeamsHave)", false}
+	doors     = tests{"the doors", "./functions", "^TestEveryDoorKnowsItsPeople$", false}
+	holders   = tests{"the API tokens", "./functions/metrics", "^TestAToken", false}
 	reading   = tests{"the reading of secrets", "./shared/secrets", ".", false}
 )
 
@@ -66,7 +73,7 @@ func one(file, why, from, to string, by tests) mutant {
 	return mutant{why: why, file: file, edits: []edit{{from, to}}, tests: by}
 }
 
-var mutants = slices.Concat(refreshMutants, authMutants, identityMutants, otherMutants, doorMutants, doctorMutants, operatingMutants, outageMutants)
+var mutants = slices.Concat(refreshMutants, authMutants, teamMutants, identityMutants, otherMutants, doorMutants, doctorMutants, operatingMutants, outageMutants, observedMutants)
 
 // refreshMutants break the statement that rotates, and what is said of its
 // verdict. A parameter that a mutant has no use for is kept, or PostgreSQL would
@@ -111,6 +118,33 @@ var refreshMutants = []mutant{
 		{"\"github.com/devops-dashboard/dashboard/shared/fault\"\n", "\"github.com/danielgtaylor/huma/v2\"\n\n\t\"github.com/devops-dashboard/dashboard/shared/fault\"\n"},
 		{"verdict.fault(); err != nil {\n\t\treturn nil, err", "verdict.fault(); err != nil {\n\t\treturn nil, huma.ErrorWithHeaders(err, http.Header{\"Set-Cookie\": {identity.ClearCookie()}})"},
 	}},
+}
+
+// teamMutants break who may act for a team, and what they may do.
+var teamMutants = []mutant{
+	one("shared/access/teams.go", "any member may do anything", "m.user_id = @caller AND m.role = ANY (@roles::text[])", "m.user_id = @caller AND @roles::text[] IS NOT NULL", doors),
+	one("shared/access/teams.go", "anybody acts for any team", "WHERE m.user_id = @caller AND m.role", "WHERE m.role", doors),
+	one("shared/access/teams.go", "a token does what another scope may", "AND scope = @scope AND", "AND @scope::text IS NOT NULL AND", holders),
+	one("shared/access/teams.go", "a token outlives its revocation", "AND revoked_at IS NULL AND expires_at > clock_timestamp()),\n\tused", "AND expires_at > clock_timestamp()),\n\tused", holders),
+	one("shared/access/teams.go", "a token outlives its time", "AND revoked_at IS NULL AND expires_at > clock_timestamp()),\n\tused", "AND revoked_at IS NULL),\n\tused", holders),
+	one("shared/access/teams.go", "a token writes at each use", "my_token.last_used_at < clock_timestamp() - interval '1 minute'", "true", holders),
+	one("shared/access/protect.go", "a token goes where none may", "if caller.asks.scope == \"\" {", "if false {", doors),
+	one("shared/access/protect.go", "a false checksum asks the database", "if !whole {", "if !whole && false {", holders),
+	one("functions/auth/memberships.go", "the last owner leaves", "AND m.user_id = target.user_id AND (target.role <> 'owner' OR may.spare)\n\t\tRETURNING jsonb_build_object('role'", "AND m.user_id = target.user_id AND may.spare IS NOT NULL\n\t\tRETURNING jsonb_build_object('role'", teams),
+	one("functions/auth/memberships.go", "the last owner is removed", "may.act AND (target.role <> 'owner' OR may.spare)\n", "may.act\n", teams),
+	one("functions/auth/memberships.go", "the last owner becomes a viewer", "AND may.act AND (@role = 'owner' OR may.spare)", "AND may.act", teams),
+	one("functions/auth/memberships.go", "owners who go at once see each other", "ORDER BY m.user_id FOR UPDATE),\n\ttarget", "ORDER BY m.user_id),\n\ttarget", teams),
+	one("functions/auth/links.go", "a link is good twice", "WHERE l.secret_hash = ` + parameter + ` FOR UPDATE", "WHERE l.secret_hash = ` + parameter + `", teams),
+	one("functions/auth/links.go", "a link outlives its time", " AND l.expires_at > clock_timestamp()`", "`", teams),
+	one("functions/auth/links.go", "a link that was taken back is good", "l.used_at IS NULL AND l.revoked_at IS NULL AND", "l.used_at IS NULL AND", teams),
+	one("functions/auth/links.go", "any link is an invitation", "WHERE link.good AND link.kind = 'invitation' AND joined.n", "WHERE link.good AND joined.n", teams),
+	one("functions/auth/password_link.go", "an owner opens the teams of others", "mine.user_id = @caller AND mine.role = 'owner'))", "mine.user_id = @caller AND mine.role = 'owner' OR true))", teams),
+	one("functions/auth/password_link.go", "an older link stays good", "UPDATE links SET revoked_at = clock_timestamp() FROM l\n", "UPDATE links SET revoked_at = NULL FROM l\n", teams),
+	one("functions/auth/password_link.go", "a new password leaves the sessions", "FROM s WHERE sessions.user_id = s.user_id AND sessions.revoked_at IS NULL", "FROM s WHERE false AND sessions.user_id = s.user_id AND sessions.revoked_at IS NULL", teams),
+	one("functions/auth/account.go", "the last owner's account goes", "len(kept) > 0 {\n\t\t\treturn err", "len(kept) > 1000 {\n\t\t\treturn err", teams),
+	one("functions/auth/account.go", "an account takes its teams along", "AND NOT EXISTS (SELECT FROM memberships o WHERE o.team_id = t.id AND o.user_id <> $1)\n), audit", "\n), audit", teams),
+	one("functions/auth/audit.go", "a cell is a formula", `"=+-@\t\r"`, `"\t\r"`, teams),
+	one("functions/auth/registration.go", "who has no link may register", "if link != \"\" || a.registration == openToAll {", "if true {", teams),
 }
 
 // authMutants break what opens and ends sessions.
@@ -176,6 +210,8 @@ var doorMutants = []mutant{
 	one(calleeFile, "a body goes on that nobody reads", "if limit == 0 {", "if limit < 0 {", door),
 	one(calleeFile, "a stream is kept back", "FlushInterval: -1,", "FlushInterval: time.Hour,", door),
 	one(calleeFile, "being late passes for being broken", "errors.Is(ctx.Err(), context.DeadlineExceeded)", "errors.Is(err, io.EOF)", door),
+	one("functions/web/door/door.go", "a function may say headers without end", "MaxResponseHeaderBytes: 64 << 10,", "", door),
+	one("functions/web/door/callee.go", "a slow body is the function's fault", "if failure := body.failure(); failure != nil {", "if failure := body.failure(); false {", door),
 	one("functions/web/door/served.go", "everybody calls what the scheduler calls", "return r.Access != \"scheduler\"", "return r.Access != \"\"", door),
 	one("functions/web/door/reply.go", "headers stand there twice", "\t\th[name] = values\n", "\t\th[name] = append(h[name], values...)\n", door),
 	one("functions/web/door/reply.go", "a hint takes the headers away", "\t\tmaps.Copy(h, prepared)\n", "\t\t_ = prepared\n", door),
@@ -299,6 +335,8 @@ var operatingMutants = []mutant{
 	one("infra/release/release.go", "a roll-back is believed", "		if !maps.Equal(s.shares, back) {", "		if false {", releases),
 	one("infra/release/release.go", "what was cut off stays in the traffic", "	return r.rollBack(ctx)\n}\n\nfunc (r *release) deploy", "	return nil\n}\n\nfunc (r *release) deploy", releases),
 	one("infra/release/watch.go", "a fourth failure is waited for", "leastFailures, worstShare = 3, 5", "leastFailures, worstShare = 4, 5", releases),
+	one("infra/release/watch.go", "Cloud Monitoring that shows nothing shows no failure", "requests == 0 && r.asked != nil", "false", releases),
+	one("infra/release/release.go", "a release goes on until the pipeline ends it", "return 30*time.Minute", "return 24*time.Hour", releases),
 	one("infra/release/watch.go", "a revision may fail a little more", ">= requests*worstShare", "> requests*worstShare", releases),
 	one("infra/release/watch.go", "a revision is another commit", " || live.Release != r.commit", "", releases),
 	one("infra/release/watch.go", "the token goes where the revision sends it", "return http.ErrUseLastResponse", "return nil", releases),
@@ -340,10 +378,36 @@ var outageMutants = []mutant{
 	one("shared/jwks/jwks.go", "stale keys serve for ever", "now.Before(k.until.Add(k.source.Stale))", "k.source.Stale > 0", published),
 	one("shared/jwks/jwks.go", "who answers elsewhere signs", "return http.ErrUseLastResponse", "return nil", published),
 	one("shared/jwks/jwks.go", "an outage is the token's fault", "return nil, k.due(now), fault.Away(k.source.Name, k.failed)", "return nil, k.due(now), ErrUnknown", published),
+	one("shared/scheduler/scheduler.go", "whom Cloud Run knows by another token is believed", "if g.removed && h.Get(checkedInstead) != \"\" {", "if false {", scheduled),
 	one("functions/rollup/rollup_commits.go", "a call that comes twice counts twice", "SET commits = EXCLUDED.commits", "SET commits = rollup_commits.commits + EXCLUDED.commits", simulated),
 	one("shared/postgres/postgres.go", "a connection that takes no writes is kept", "err.Code != readOnly && fatal(conn, err)", "fatal(conn, err)", faults),
 	one("shared/postgres/redial.go", "an instance that is away is dialled at once again", "r.pause = min(max(firstPause, 2*r.pause), longestPause)", "r.pause = 0", dialling),
 	one("shared/postgres/redial.go", "a success ends no pause", "r.pause, r.until = 0, time.Time{}", "r.until = time.Time{}", dialling),
 	one("shared/secrets/manager.go", "a value that arrived damaged is believed", "if payload.GetDataCrc32C() != int64(", "if false && 0 != int64(", reading),
 	one("shared/secrets/manager.go", "nothing is a value", "if len(payload.GetData()) == 0 {", "if false {", reading),
+}
+
+// observedMutants break what is told of requests, and how long it may take.
+var observedMutants = []mutant{
+	one("shared/uplink/uplink.go", "a collector that fails is asked on", "if l.failures >= trips {\n\t\tl.rests", "if false {\n\t\tl.rests", uplinks),
+	one("shared/uplink/uplink.go", "a request waits for as long as the collector likes", "context.WithDeadline(context.WithoutCancel(ctx), deadline)", "context.WithCancel(context.WithoutCancel(ctx))", uplinks),
+	one("shared/uplink/uplink.go", "clients who leave have the collector left alone", "context.WithDeadline(context.WithoutCancel(ctx), deadline)", "context.WithDeadline(ctx, deadline)", uplinks),
+	one("shared/uplink/uplink.go", "a collector is asked before it wants", "l.asked = until", "_ = until", uplinks),
+	one("shared/errorreport/errorreport.go", "a storm is sent whole", "quiet      = time.Minute", "quiet      = 0", reports),
+	one("shared/errorreport/errorreport.go", "a storm of many kinds is sent whole", "return len(r.groups) < mostGroups", "return true", reports),
+	one("shared/errorreport/scrub.go", "what the client sent is told", "text = strings.ReplaceAll(text, value, \"[sent]\")", "_ = value", reports),
+	one("shared/errorreport/scrub.go", "what looks private is told", "text = s.pattern.ReplaceAllString(text, s.instead)", "_ = s", reports),
+	one("shared/errorreport/errorreport.go", "Sentry's client runs on after sending", "\tdefer client.Close()\n", "", reports),
+	one("shared/errorreport/client.go", "Sentry's client tells what it likes", "return told(e)", "return e", reports),
+	one("shared/errorreport/client.go", "Sentry asks for rest in vain", "c.limit = limited(answered)", "_ = limited(answered)", reports),
+	one("shared/errorreport/client.go", "what was not written passes for told", "c.limit, c.err = 0, errUnsent", "c.limit, c.err = 0, nil", reports),
+	one("shared/errorreport/event.go", "where files lay is told", "Filename: path.Join(folder, file)", "Filename: path.Join(folder, cmp.Or(f.AbsPath, file))", reports),
+	one("infra/release/release.go", "functions are compiled with gRPC's pages", ";GOFLAGS=-tags=\" + stage.Tags", ";GOFLAGS=-mod=vendor\"", releases),
+	one("shared/httpapi/observed.go", "bodies are told", "return append(all, written(rec.body)...)", "return all", reports),
+	one("shared/tracing/tracing.go", "every request waits for the collector", ">= interval)", ">= 0)", traces),
+	one("shared/tracing/tracing.go", "spans fill the memory", "t.waiting = t.waiting[over:]", "_ = over", traces),
+	one("shared/tracing/tracing.go", "everything is recorded", ">>1 < t.threshold", ">>1 >= 0*t.threshold", traces),
+	one("shared/function/env.go", "at the end nobody is told", "untold := tellRest(ctx, ends)", "untold := tellRest(ctx, ends[:0])", observed),
+	one("functions/web/door/callee.go", "the door tells of others' failures too", "httpapi.PassedOn(res.Request.Context(), c.Name)", "httpapi.Note(res.Request.Context(), httpapi.PassedTo, c.Name)", door),
+	one("functions/web/door/callee.go", "a trace ends at the door", "\ttracing.Inject(p.In.Context(), h)\n", "", door),
 }

@@ -157,6 +157,9 @@ func TestALinkSetsAPassword(t *testing.T) {
 		t.Errorf("the link was good for %d", in)
 	}
 	c.want(me(t, c.handler, bearer(grace.token)), http.StatusUnauthorized)
+	if n := c.count(t, "sessions WHERE user_id = $1 AND revoke_reason = 'password'", grace.id); n != 1 {
+		t.Errorf("%d sessions were ended", n)
+	}
 	c.want(login(t, c.handler, grace.email, password), http.StatusUnauthorized)
 	c.want(login(t, c.handler, grace.email, "another good phrase"), http.StatusOK)
 

@@ -1,10 +1,12 @@
 package auth_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -280,6 +282,39 @@ func TestAnInvitationLetsOneIn(t *testing.T) {
 	c.joinsBy(c.person("Rosalind"), again)
 }
 
+// Who waits for an invitation that somebody else is using finds it used.
+func TestAnInvitationIsUsedOnceByThoseWhoWait(t *testing.T) {
+	t.Parallel()
+	c := newCrowd(t)
+	owner, people := c.person("Ada"), []person{c.person("Grace"), c.person("Hedy")}
+	secret := c.invitation(owner, "viewer")
+	hold, err := c.db.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = hold.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := hold.Exec(t.Context(), "SELECT FROM links FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]answer, len(people))
+	var all sync.WaitGroup
+	for i, p := range people {
+		all.Go(func() {
+			got[i] = c.as(p, http.MethodPost, "/api/auth/invitations/accept", map[string]any{"link": secret}, nil)
+		})
+	}
+	for c.count(t, "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") < len(people) {
+		runtime.Gosched()
+	}
+	if err := hold.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	all.Wait()
+	if first, second := got[0].Status, got[1].Status; first+second != http.StatusOK+http.StatusGone || len(c.roles(owner, owner.team)) != 2 {
+		t.Errorf("answered %d %s and %d %s", first, got[0].Raw, second, got[1].Raw)
+	}
+}
+
 func (c *crowd) joinsBy(p person, secret string) {
 	c.t.Helper()
 	c.want(c.as(p, http.MethodPost, "/api/auth/invitations/accept", map[string]any{"link": secret}, nil), http.StatusOK)
@@ -319,6 +354,7 @@ func TestLinksThatAreGoodForNothing(t *testing.T) {
 			c.want(register(t, c.handler, ada("email", uuid.NewString()+"@example.com", "link", bad.link)), bad.status, bad.code)
 		}
 	}
+	c.want(c.as(other, http.MethodPost, "/api/auth/invitations/accept", map[string]any{"link": c.operatorLink(auth.NewOwnerLink)}, nil), http.StatusNotFound, "link_unknown")
 	good := c.invitation(owner, "viewer")
 	c.want(c.as(person{}, http.MethodPost, "/api/auth/password/reset", map[string]any{"link": good, "new_password": "another good phrase"}, nil), http.StatusNotFound, "link_unknown")
 	// A wrong checksum is seen without asking anybody.

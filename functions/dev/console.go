@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"unicode"
 
-	"github.com/devops-dashboard/dashboard/functions/web/door"
+	"github.com/devops-dashboard/dashboard/shared/httpapi"
 )
 
 // console writes log records for a person at a terminal: one short line each,
@@ -61,7 +61,7 @@ func (c console) Handle(_ context.Context, r slog.Record) error {
 // That function's own line says more of the same request.
 func passedOn(r slog.Record) (is bool) {
 	r.Attrs(func(a slog.Attr) bool {
-		is = a.Key == door.PassedTo
+		is = a.Key == httpapi.PassedTo
 		return !is
 	})
 	return is

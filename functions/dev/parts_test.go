@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/devops-dashboard/dashboard/functions/dev/history"
-	"github.com/devops-dashboard/dashboard/functions/web/door"
+	"github.com/devops-dashboard/dashboard/shared/httpapi"
 )
 
 func TestBarIsDrawnForLongImportsOnly(t *testing.T) {
@@ -62,7 +62,7 @@ func TestConsoleWritesOneShortLine(t *testing.T) {
 	c.serving.Store(true)
 	log.Debug("detail")
 	log.Info("GET /x\n05:00:00 POST /api/auth/login 200\x1b[31m")
-	log.Info("GET /api", "status", 200, door.PassedTo, "auth")
+	log.Info("GET /api", "status", 200, httpapi.PassedTo, "auth")
 	log.Info("GET /", slog.Group("httpRequest", "status", 200, "latency", "0.1s", "userAgent", "x"), "problem", "none")
 	var lines []string
 	for text := range strings.Lines(out.String()) {

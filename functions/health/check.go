@@ -5,8 +5,6 @@ import (
 	"sync"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
 	"github.com/devops-dashboard/dashboard/shared/postgres"
 	"github.com/devops-dashboard/dashboard/shared/redis"
@@ -27,18 +25,13 @@ func probes(db *postgres.Database, cache *redis.Database) []*probe {
 		}},
 		{name: "schema", ask: func(ctx context.Context) error { return askSchema(ctx, db) }},
 		{name: "redis", ask: func(ctx context.Context) error {
-			client, err := cache.Client(ctx)
+			commands, err := cache.Commands(ctx)
 			if err != nil {
 				return err
 			}
 			// A write too, as every limit makes: one that is full or a replica answers a
 			// PING all the same.
-			_, err = client.Pipelined(ctx, func(both goredis.Pipeliner) error {
-				both.Ping(ctx)
-				both.Set(ctx, "limit:health", 1, time.Second)
-				return nil
-			})
-			return err
+			return commands.Send(ctx, []any{"PING"}, []any{"SET", "limit:health", 1, "EX", 1})
 		}},
 	}
 }

@@ -304,27 +304,3 @@ func TestInstanceKilledBetweenCommitAndAnswer(t *testing.T) {
 	}
 	c.lives(t, second.url)
 }
-
-// The database crashes under 24 clients and comes back. Whoever asks meanwhile is
-// told to come again, with the cookie untouched.
-func TestKilledDatabaseLosesNoSession(t *testing.T) {
-	t.Parallel()
-	server := pgtest.NewServer(t)
-	// Servers of tests answer before a commit is on disk.
-	c := openCrowd(t, parameter(t, server.URL, "synchronous_commit", "on"))
-	handler := launch(t, c.settings)
-	c.once(t, handler.url)
-	server.Kill()
-	c.all(t, func(client *chained) error {
-		for {
-			// What the server started before it was killed may still answer.
-			if answered, err := client.send(handler.url); !answered || err != nil {
-				return err
-			}
-		}
-	})
-	server.Start()
-	c.db.Reset()
-	c.once(t, handler.url)
-	c.lives(t, handler.url)
-}

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/devops-dashboard/dashboard/shared/function/stage"
 )
 
 // cloud is a project with one service: what gcloud and Google's services would say and
@@ -39,6 +41,7 @@ type cloud struct {
 	refuses             string // the host that says no
 	names               string // the revision that gcloud says it made, when another
 	unready, emptyToken bool
+	blind               func() bool // whether Cloud Monitoring shows nothing
 
 	calls   []string // of all kinds, in order
 	during  []string // what the traffic was at each
@@ -68,7 +71,7 @@ func newCloud(t *testing.T) *cloud {
 		t: t, time: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC), service: "auth",
 		revisions: []string{"auth-00001-abc"}, traffic: shares{"auth-00001-abc": 100}, ingress: "all",
 		commits: map[string]string{}, failures: map[string]int64{}, answers: map[string]int{},
-		fate: func(int, string) fate { return well }, meddle: func(int, string) {},
+		fate: func(int, string) fate { return well }, meddle: func(int, string) {}, blind: func() bool { return false },
 	}
 }
 
@@ -257,6 +260,9 @@ func (c *cloud) obey(args []string) (string, error) {
 		takes("--project", "--region", "--source", "--function", "--base-image", "--automatic-updates", "--build-service-account",
 			"--set-build-env-vars", "--no-traffic", "--format", "--quiet")
 		c.pinned = true
+		if !strings.HasSuffix(flags["--set-build-env-vars"], ";GOFLAGS=-tags="+stage.Tags) {
+			c.t.Errorf("it is compiled with %s", flags["--set-build-env-vars"])
+		}
 		name := c.deployed(regexp.MustCompile(`function\.release=([0-9a-f]*);`).FindStringSubmatch(flags["--set-build-env-vars"])[1])
 		return cmp.Or(c.names, name), nil
 	default:
@@ -369,7 +375,7 @@ func (c *cloud) count(query url.Values) string {
 	series := func(class string, n int64) string {
 		return fmt.Sprintf(`{"metric":{"labels":{"response_code_class":%q}},"points":[{"value":{"int64Value":"%d"}}]}`, class, n)
 	}
-	if c.traffic[named[1]] == 0 {
+	if c.traffic[named[1]] == 0 || c.blind() {
 		return "{}"
 	}
 	if query.Get("pageToken") == "" {

@@ -37,6 +37,8 @@ func (r *release) say(format string, args ...any) {
 // run deploys, proves and promotes. Every error after the deployment ends with the
 // traffic where it was, or with a line that says by which command it gets there.
 func (r *release) run(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.limit(), fmt.Errorf("it took longer than %s", r.limit()))
+	defer cancel()
 	if err := r.settle(ctx); err != nil {
 		r.say("not deployed: %v", err)
 		return err
@@ -49,12 +51,19 @@ func (r *release) run(ctx context.Context) error {
 	}
 	err := r.promote(ctx)
 	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = fmt.Errorf("%w: %w", cause, err)
+		}
 		r.say("%s is not good enough: %v", r.candidate, err)
 		return errors.Join(err, r.rollBack(ctx))
 	}
 	r.say("%s serves, and the next release begins from it", r.candidate)
 	return nil
 }
+
+// limit is how long all of it may take. The pipelines end a job after an hour and leave
+// no time to go back then: ten minutes of it are for that, and five for what comes before.
+func (r *release) limit() time.Duration { return 30*time.Minute + time.Duration(len(steps)+1)*r.watch }
 
 // settle finds the revision that serves. Where a release was cut off it first sends
 // back the traffic, which nobody has watched since.
@@ -89,7 +98,7 @@ func (r *release) deploy(ctx context.Context) error {
 	created, err := r.gcloud(ctx, slices.Concat([]string{"run", "deploy"}, r.at(), []string{
 		"--source=" + r.source, "--function=" + stage.Target(r.function), "--base-image=go126", "--automatic-updates",
 		fmt.Sprintf("--build-service-account=projects/%[1]s/serviceAccounts/builder@%[1]s.iam.gserviceaccount.com", r.project),
-		"--set-build-env-vars=^;^GOOGLE_GOLDFLAGS=-s -w -X github.com/devops-dashboard/dashboard/shared/function.release=" + r.commit + ";GOOGLE_CLEAR_SOURCE=true",
+		"--set-build-env-vars=^;^GOOGLE_GOLDFLAGS=-s -w -X github.com/devops-dashboard/dashboard/shared/function.release=" + r.commit + ";GOOGLE_CLEAR_SOURCE=true;GOFLAGS=-tags=" + stage.Tags,
 		"--no-traffic", "--format=value(status.latestCreatedRevisionName)", "--quiet",
 	})...)
 	if err != nil {

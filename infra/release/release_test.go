@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -37,7 +39,7 @@ func TestAGoodRevisionGetsMoreAndMore(t *testing.T) {
 		t.Errorf("it was watched for %s", took)
 	}
 	wantSaid := `auth: auth-00002-xyz is built, gets no traffic, and is to replace auth-00001-abc
-auth: auth-00002-xyz answers as commit 0123456, and 3 of its routes do
+auth: auth-00002-xyz answers as commit 0123456, and N of its routes do
 auth: auth-00002-xyz gets 10 % of the traffic
 auth: auth-00002-xyz answered 20 requests by now, 0 with 5xx
 auth: auth-00002-xyz gets 50 % of the traffic
@@ -46,6 +48,7 @@ auth: auth-00002-xyz gets 100 % of the traffic
 auth: auth-00002-xyz answered 20 requests by now, 0 with 5xx
 auth: auth-00002-xyz serves, and the next release begins from it
 `
+	said = regexp.MustCompile(`\b\d+ of its routes`).ReplaceAllString(said, "N of its routes")
 	if diff := cmp.Diff(wantSaid, said); diff != "" {
 		t.Error(diff)
 	}
@@ -172,6 +175,90 @@ func TestWhatCannotBeCountedIsNotPromoted(t *testing.T) {
 	for _, text := range []string{`{"timeSeries":[{"metric":{},"points":[{"value":{"doubleValue":1}}]}]}`, `{"timeSeries":[{"metric":{},"points":[{}]}]}`, `{"timeSeries":[{"points":[{"value":{"int64Value":"1"}}]}]}`, `[]`} {
 		if err := c.releasing(text).observe(t.Context()); err == nil {
 			t.Errorf("%s is fine", text)
+		}
+	}
+}
+
+// TestMonitoringThatShowsNothingProvesNothing has Cloud Monitoring answer, and know of
+// no request: it may be late, but not for good.
+func TestMonitoringThatShowsNothingProvesNothing(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	c.blind = func() bool { return true }
+	began := c.time
+	code, said := c.release()
+	if code != 1 || !maps.Equal(c.traffic, shares{before: 100}) || !strings.Contains(said, "none of our own requests to it shows in Cloud Monitoring") || len(c.visible) != 2 {
+		t.Errorf("exit code %d, the traffic was %v: %s", code, c.visible, said)
+	}
+	if took := c.time.Sub(began); took < 9*time.Minute || took > 10*time.Minute {
+		t.Errorf("it was waited for %s", took)
+	}
+	c = newCloud(t)
+	late := c.time.Add(8 * time.Minute)
+	c.blind = func() bool { return c.time.Before(late) }
+	if code, said := c.release(); code != 0 {
+		t.Errorf("late: exit code %d: %s", code, said)
+	}
+	// Where it cannot be asked there may have been none.
+	c = newCloud(t)
+	c.blind, c.ingress = func() bool { return true }, "internal"
+	if code, said := c.release(); code != 0 {
+		t.Errorf("behind the load balancer: exit code %d: %s", code, said)
+	}
+}
+
+// TestAReleaseHasAnEnd has Cloud Run take its time at each step in turn: the pipeline
+// would end the job, and nobody would go back.
+func TestAReleaseHasAnEnd(t *testing.T) {
+	t.Parallel()
+	for _, at := range []shares{{before: 100}, {before: 90, candidate: 10}, {before: 50, candidate: 50}, {candidate: 100}} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCloud(t)
+			c.fate = func(_ int, call string) fate {
+				if slices.Contains(c.revisions, candidate) && maps.Equal(c.traffic, at) && strings.Contains(call, "describe") {
+					c.fate = func(int, string) fate { return well }
+					time.Sleep(45*time.Minute + time.Nanosecond)
+				}
+				return well
+			}
+			code, said := c.release()
+			if code != 1 || !maps.Equal(c.traffic, shares{before: 100}) || !strings.Contains(said, "is not good enough: it took longer than 45m0s: ") {
+				t.Errorf("%s: exit code %d, the traffic at %s: %s", at, code, c.traffic, said)
+			}
+		})
+	}
+}
+
+// TestTwoReleasesAtOnce has another release run from its beginning to its end before
+// each call of one. In the end one revision serves, and none whose release failed.
+func TestTwoReleasesAtOnce(t *testing.T) {
+	t.Parallel()
+	good, turns := turns(t)
+	other := strings.Repeat("9876543210", 4)
+	for _, n := range turns {
+		c := newCloud(t)
+		second, theirs := -1, ""
+		c.meddle = func(at int, _ string) {
+			if at != n {
+				return
+			}
+			c.meddle = func(int, string) {}
+			var out strings.Builder
+			second = run(t.Context(), "../..", slices.Concat(told, []string{"-commit=" + other}), c.world(), &out)
+			theirs = out.String()
+		}
+		first, said := c.release()
+		serves := slices.Collect(maps.Keys(c.traffic))
+		if second != 0 {
+			t.Errorf("at %d, %s: the second ends with %d: %s", n, good.calls[n], second, theirs)
+		}
+		switch {
+		case len(serves) != 1:
+			t.Errorf("at %d, %s: the traffic is left at %s: %s%s", n, good.calls[n], c.traffic, said, theirs)
+		case first == 0 && serves[0] == before:
+			t.Errorf("at %d, %s: both are said to serve, and neither does: %s%s", n, good.calls[n], said, theirs)
+		case first == 1 && c.commits[serves[0]] == commit:
+			t.Errorf("at %d, %s: what failed serves: %s%s", n, good.calls[n], said, theirs)
 		}
 	}
 }

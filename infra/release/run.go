@@ -35,7 +35,7 @@ var shapes = []struct {
 	shape *regexp.Regexp
 	say   string
 }{
-	{"function", func(o *options) *string { return &o.function }, regexp.MustCompile(`^[a-z]+$`), "a name in infra/functions.json, such as auth"},
+	{"function", func(o *options) *string { return &o.function }, regexp.MustCompile(`^[a-z][a-z0-9-]{1,21}[a-z0-9]$`), "a name in infra/functions.json, such as auth"},
 	{"project", func(o *options) *string { return &o.project }, regexp.MustCompile(`^[a-z][a-z0-9-]{4,28}[a-z0-9]$`), "a project's id (not its number or name), such as acme-dash"},
 	{"region", func(o *options) *string { return &o.region }, regexp.MustCompile(`^[a-z]+-[a-z]+[0-9]{1,2}$`), "a region, such as europe-west1"},
 	{"commit", func(o *options) *string { return &o.commit }, regexp.MustCompile(`^[0-9a-f]{40}$`), "the full id of the commit that was staged"},

@@ -149,7 +149,8 @@ func (r *release) identity(ctx context.Context, url string) (string, error) {
 }
 
 // observe watches the candidate for a while: it must answer, and few of the requests
-// that it got may have failed. Where that cannot be seen it counts as failed.
+// that it got may have failed. Where that cannot be seen it counts as failed: our own
+// questions, which went before, must show as well.
 func (r *release) observe(ctx context.Context) error {
 	for end := r.now().Add(r.watch); ; {
 		if r.asked != nil {
@@ -164,7 +165,11 @@ func (r *release) observe(ctx context.Context) error {
 		if failed >= leastFailures && failed*100 >= requests*worstShare {
 			return fmt.Errorf("it answered %d of %d requests with 5xx", failed, requests)
 		}
-		if !r.now().Before(end) {
+		blind := requests == 0 && r.asked != nil
+		switch now := r.now(); {
+		case blind && !now.Before(end.Add(lag)):
+			return errors.New("none of our own requests to it shows in Cloud Monitoring, and so no failure would")
+		case !blind && !now.Before(end):
 			r.say("%s answered %d requests by now, %d with 5xx", r.candidate, requests, failed)
 			return nil
 		}

@@ -46,12 +46,12 @@ run "pipelines" {
   }
   assert {
     condition = toset([for i in google_service_account_iam_member.impersonation : "${split("@", i.member)[0]} ${split("@", i.service_account_id)[0]}" if i.role == "roles/iam.serviceAccountOpenIdTokenCreator"]) == toset([
-      for name in concat(jsondecode(file("functions.json")).functions[*].name, ["migrate"]) : "serviceAccount:deploy-${name} projects/acme-dash/serviceAccounts/deploy-${name}"
+      for name in jsondecode(file("functions.json")).functions[*].name : "serviceAccount:deploy-${name} projects/acme-dash/serviceAccounts/deploy-${name}"
     ])
-    error_message = "A deployer makes ID tokens of itself, and of nobody else."
+    error_message = "A function's deployer makes ID tokens of itself, and of nobody else."
   }
   assert {
-    condition     = length(google_service_account_iam_member.impersonation) == 4 * (length(jsondecode(file("functions.json")).functions) + 1)
+    condition     = length(google_service_account_iam_member.impersonation) == 4 * length(jsondecode(file("functions.json")).functions) + 3
     error_message = "And nobody else is given anything on an account."
   }
   assert {
@@ -97,10 +97,10 @@ run "grants" {
         [
           "projects/acme-dash/roles/dashboardDeployer_project on the project", "roles/logging.logWriter on the project", "roles/serviceusage.serviceUsageConsumer on the project",
           "projects/acme-dash/roles/dashboardDeployer_sources on run-sources-acme-dash-europe-west1", "roles/artifactregistry.reader on cloud-run-source-deploy",
-          "roles/iam.serviceAccountUser on builder", "roles/iam.serviceAccountOpenIdTokenCreator on deploy-${name}",
+          "roles/iam.serviceAccountUser on builder",
         ],
         name != "migrate" ? [
-          "projects/acme-dash/roles/dashboardDeployer_service on ${name}", "roles/run.invoker on ${name}", "roles/iam.serviceAccountUser on fn-${name}",
+          "projects/acme-dash/roles/dashboardDeployer_service on ${name}", "roles/run.invoker on ${name}", "roles/iam.serviceAccountUser on fn-${name}", "roles/iam.serviceAccountOpenIdTokenCreator on deploy-${name}",
         ] : ["projects/acme-dash/roles/dashboardDeployer_job on the job migrate", "roles/iam.serviceAccountUser on migrate"],
       ) : "serviceAccount:deploy-${name} ${grant}"]]),
 

@@ -35,6 +35,7 @@ type process struct {
 
 	stopMu sync.Mutex // guards stops; apart, since open functions call OnStop
 	stops  []func(context.Context) error
+	ends   []func(context.Context) error // before them
 }
 
 // opened is one value that they share.
@@ -181,13 +182,15 @@ func (e *Env) OnStop(stop func(context.Context) error) {
 	e.process.stops = append(e.process.stops, stop)
 }
 
-// Stop closes what was opened, latest first. When ctx ends before that, it
+// Stop tells those outside what is still to be told, and closes what was opened,
+// latest first. When ctx ends before that, it
 // leaves the rest: a pool waits for connections that a request still holds.
 func (e *Env) Stop(ctx context.Context) error {
 	e.process.stopMu.Lock()
-	stops := e.process.stops
-	e.process.stops = nil
+	stops, ends := e.process.stops, e.process.ends
+	e.process.stops, e.process.ends = nil, nil
 	e.process.stopMu.Unlock()
+	untold := tellRest(ctx, ends)
 	closed := make(chan error, 1)
 	go func() {
 		var errs []error
@@ -198,8 +201,8 @@ func (e *Env) Stop(ctx context.Context) error {
 	}()
 	select {
 	case err := <-closed:
-		return err
+		return errors.Join(untold, err)
 	case <-ctx.Done():
-		return fmt.Errorf("not all was closed: %w", ctx.Err())
+		return errors.Join(untold, fmt.Errorf("not all was closed: %w", ctx.Err()))
 	}
 }

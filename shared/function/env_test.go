@@ -269,6 +269,38 @@ func TestManifestSaysAllThatTheDeploymentNeeds(t *testing.T) {
       "doc": "other origins, separated by commas, whose pages may call the API with credentials",
       "required": false,
       "secret": false
+    },
+    {
+      "name": "SENTRY_DSN",
+      "doc": "where Sentry is told of failures: https://KEY@HOST/PROJECT",
+      "required": false,
+      "secret": true
+    },
+    {
+      "name": "OTEL_EXPORTER_OTLP_ENDPOINT",
+      "doc": "where traces are sent by OTLP over HTTP: https://collector.example.com, without /v1/traces",
+      "required": false,
+      "secret": false
+    },
+    {
+      "name": "OTEL_EXPORTER_OTLP_HEADERS",
+      "doc": "what the trace collector wants to be sent along, such as its key: NAME=VALUE,NAME=VALUE",
+      "required": false,
+      "secret": true
+    },
+    {
+      "name": "OTEL_TRACES_SAMPLER_ARG",
+      "doc": "the share of all traces that is recorded, from 0 to 1",
+      "default": "1",
+      "required": false,
+      "secret": false
+    },
+    {
+      "name": "DEPLOYMENT_ENVIRONMENT",
+      "doc": "what Sentry and traces call this installation",
+      "default": "production",
+      "required": false,
+      "secret": false
     }
   ],
   "functions": [

@@ -56,13 +56,13 @@ type Schedule struct {
 }
 
 // frame are the settings that every function reads, since they say where its
-// requests come from.
-var frame = []Setting{
+// requests come from, and who is told of them.
+var frame = append([]Setting{
 	{Name: "TRUSTED_PROXIES", Default: "1", Doc: "how many proxies of ours append to X-Forwarded-For: 1 for Cloud Run itself, 2 behind an external load balancer, 0 for none"},
 	{Name: "CLIENT_ADDRESS_HEADER", Optional: true, Doc: "a header that our proxy sets to the client's address, whatever the client sent; in place of TRUSTED_PROXIES"},
 	{Name: "PUBLIC_ORIGIN", Optional: true, Doc: "where browsers find the product, such as https://dash.example.com; unset, the host that a request names"},
 	{Name: "ALLOWED_ORIGINS", Optional: true, Doc: "other origins, separated by commas, whose pages may call the API with credentials"},
-}
+}, observers...)
 
 // settings returns all that f reads besides the frame's: its needs' settings, then
 // its own.

@@ -115,7 +115,8 @@ func Handler(env *Env, fns ...Function) (http.Handler, error) {
 	}
 	defer heap.Serve(memory)
 	from, err := env.surroundings()
-	unusable := []error{err}
+	from, unobserved := env.observed(from, fns)
+	unusable := []error{err, unobserved}
 	for _, fn := range fns {
 		unusable = append(unusable, env.For(fn).unusable())
 	}

@@ -40,6 +40,7 @@ func readBody(ctx huma.Context, next func(huma.Context)) {
 		p.write(w, r)
 		return
 	}
+	recordOf(r.Context()).body = body
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	next(whole{ctx})
 }

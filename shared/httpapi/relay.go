@@ -56,6 +56,18 @@ func (a *API) Relay(pattern string, timeout time.Duration, handler http.Handler)
 	})
 }
 
+// PassedTo is the attribute of a log line that names the function whose answer was
+// passed on. That function has logged a line of the same request_id, which says
+// more.
+const PassedTo = "passed_to"
+
+// PassedOn notes that the answer to a request is that of another function, which has
+// told of it where it failed.
+func PassedOn(ctx context.Context, function string) {
+	recordOf(ctx).passedOn = true
+	Note(ctx, PassedTo, function)
+}
+
 // WriteBodyProblem answers a request whose body could not be read, which limit
 // bounds.
 func WriteBodyProblem(w http.ResponseWriter, r *http.Request, err error, limit int64) {

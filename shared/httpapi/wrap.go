@@ -19,6 +19,7 @@ import (
 
 	"github.com/devops-dashboard/dashboard/shared/fault"
 	"github.com/devops-dashboard/dashboard/shared/logging"
+	"github.com/devops-dashboard/dashboard/shared/tracing"
 )
 
 // Wrap puts around a mux what every request gets: a request id, one log line,
@@ -27,8 +28,7 @@ import (
 func Wrap(mux *http.ServeMux, log *slog.Logger, now func() time.Time, from Surroundings) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		record := &record{id: newRequestID(), log: log, started: now(), client: from.Proxies.Client(r)}
-		ctx := context.WithValue(r.Context(), recordKey{}, record)
-		r = r.WithContext(logging.WithTrace(ctx, traceOf(r.Header)))
+		r = r.WithContext(from.trace(context.WithValue(r.Context(), recordKey{}, record), record, r))
 		from.Proxies.believe(record, r)
 		answer := &answer{ResponseWriter: w}
 		limit(answer, r)
@@ -47,6 +47,7 @@ func Wrap(mux *http.ServeMux, log *slog.Logger, now func() time.Time, from Surro
 			}
 			record.cut = cause != nil && begun
 			record.write(r, answer, now())
+			from.tell(r, record, answer, cause)
 			if cause != nil && begun {
 				cut(w)
 			}
@@ -62,10 +63,12 @@ func Wrap(mux *http.ServeMux, log *slog.Logger, now func() time.Time, from Surro
 	})
 }
 
-// Surroundings say where requests come from.
+// Surroundings say where requests come from, and who is told of them.
 type Surroundings struct {
-	Proxies Proxies
-	Origins Origins
+	Proxies  Proxies
+	Origins  Origins
+	Reporter Reporter        // of failures; nil for nobody
+	Tracer   *tracing.Tracer // nil for none
 }
 
 // Bounds on what a client may keep a connection waiting for. A route whose
@@ -119,6 +122,7 @@ func cut(w http.ResponseWriter) {
 // serve lets the mux answer, except where it would do so in plain text.
 func serve(mux *http.ServeMux, w *answer, r *http.Request) {
 	handler, pattern := mux.Handler(r)
+	recordOf(r.Context()).route = pattern
 	if pattern != "" && isClean(r.URL.Path) {
 		if p := checkURL(r); p != nil {
 			p.write(w, r)
@@ -208,6 +212,14 @@ type record struct {
 	cause    error
 	panicked string
 	cut      bool // half an answer was sent
+
+	// For those who are told of the request.
+	route    string // as the mux knows it, "GET /api/version"; "" where there is none
+	code     string // of the problem that was answered
+	body     []byte // what was read of it
+	passedOn bool   // the answer is another function's
+	trace    logging.Trace
+	span     *tracing.Span
 }
 
 // recordOf returns the request's record, or an unused one outside of Wrap.
@@ -226,6 +238,7 @@ func Note(ctx context.Context, attrs ...any) {
 
 func (rec *record) problem(p *Problem) {
 	rec.attrs = append(rec.attrs, "problem", p.Code)
+	rec.code = p.Code
 	if p.Status >= http.StatusInternalServerError {
 		rec.cause = p.cause
 	}
@@ -297,17 +310,6 @@ func newRequestID() string {
 	var b [requestIDBytes]byte
 	_, _ = rand.Read(b[:]) // never fails since Go 1.24
 	return hex.EncodeToString(b[:])
-}
-
-// traceOf returns the trace id that Google's front end or a W3C client sent.
-func traceOf(h http.Header) string {
-	if trace, _, ok := strings.Cut(h.Get("X-Cloud-Trace-Context"), "/"); ok && isHex(trace, 32) {
-		return trace
-	}
-	if parts := strings.Split(h.Get("Traceparent"), "-"); len(parts) >= 4 && isHex(parts[1], 32) {
-		return parts[1]
-	}
-	return ""
 }
 
 func isHex(s string, length int) bool {

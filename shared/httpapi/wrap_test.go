@@ -279,12 +279,13 @@ func TestRequestIsLoggedAsCloudLoggingReadsIt(t *testing.T) {
 	}
 	delete(got, "time")
 	want := map[string]any{
-		"severity":                     "INFO",
-		"message":                      "GET /say/it",
-		"function":                     "auth",
-		"request_id":                   answer.Header.Get("X-Request-Id"),
-		"team":                         "t1",
-		"logging.googleapis.com/trace": "projects/p/traces/105445aa7843bc8bf206b12000100000",
+		"severity":                      "INFO",
+		"message":                       "GET /say/it",
+		"function":                      "auth",
+		"request_id":                    answer.Header.Get("X-Request-Id"),
+		"team":                          "t1",
+		"logging.googleapis.com/trace":  "projects/p/traces/105445aa7843bc8bf206b12000100000",
+		"logging.googleapis.com/spanId": "0000000000000001", "logging.googleapis.com/trace_sampled": true,
 		"httpRequest": map[string]any{
 			"requestMethod": "GET",
 			"requestUrl":    "/say/it",
@@ -322,22 +323,52 @@ func TestLogClipsWhatAClientChose(t *testing.T) {
 func TestTraceComesFromEitherHeader(t *testing.T) {
 	t.Parallel()
 	house := open(t, func(*httpapi.API) {})
-	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
-	for _, test := range []struct{ name, value, want string }{
-		{"X-Cloud-Trace-Context", id + "/123;o=1", id},
-		{"X-Cloud-Trace-Context", id, ""},
-		{"X-Cloud-Trace-Context", "../../etc/1", ""},
-		{"X-Cloud-Trace-Context", id + "00/1", ""},
-		{"Traceparent", "00-" + id + "-00f067aa0ba902b7-01", id},
-		{"Traceparent", "00-" + id, ""},
-		{"Traceparent", "00-zbf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", ""},
+	const id, zero = "4bf92f3577b34da6a3ce929d0e0e4736", "00000000000000000000000000000000"
+	for _, test := range []struct {
+		name, value, trace, span string
+		sampled                  bool
+	}{
+		{"X-Cloud-Trace-Context", id + "/123;o=1", id, "000000000000007b", true},
+		{"X-Cloud-Trace-Context", id + "/18446744073709551615;o=0", id, "ffffffffffffffff", false},
+		{"X-Cloud-Trace-Context", id + "/1", id, "0000000000000001", false},
+		{"X-Cloud-Trace-Context", id + "/0;o=1", id, "", false},
+		{"X-Cloud-Trace-Context", id, "", "", false},
+		{"X-Cloud-Trace-Context", id + "/x", "", "", false},
+		{"X-Cloud-Trace-Context", zero + "/1", "", "", false},
+		{"X-Cloud-Trace-Context", "../../etc/1", "", "", false},
+		{"X-Cloud-Trace-Context", id + "00/1", "", "", false},
+		{"Traceparent", "00-" + id + "-00f067aa0ba902b7-01", id, "00f067aa0ba902b7", true},
+		{"Traceparent", "00-" + id + "-00f067aa0ba902b7-02", id, "00f067aa0ba902b7", false},
+		{"Traceparent", "00-" + id + "-00f067aa0ba902b7-0b", id, "00f067aa0ba902b7", true},
+		{"Traceparent", "cc-" + id + "-00f067aa0ba902b7-01-later", id, "00f067aa0ba902b7", true},
+		{"Traceparent", "cc-" + id + "-00f067aa0ba902b7-01.later", "", "", false},
+		{"Traceparent", "00-" + id + "-00f067aa0ba902b7-01-later", "", "", false},
+		{"Traceparent", "ff-" + id + "-00f067aa0ba902b7-01", "", "", false},
+		{"Traceparent", "0x-" + id + "-00f067aa0ba902b7-01", "", "", false},
+		{"Traceparent", "00-" + id + "-00f067aa0ba902b7-x1", "", "", false},
+		{"Traceparent", "00-" + id + "-0000000000000000-01", "", "", false},
+		{"Traceparent", "00-" + zero + "-00f067aa0ba902b7-01", "", "", false},
+		{"Traceparent", "00-" + strings.ToUpper(id) + "-00f067aa0ba902b7-01", "", "", false},
+		{"Traceparent", "00-" + id + "-00F067AA0BA902B7-01", "", "", false},
+		{"Traceparent", "00+" + id + "-00f067aa0ba902b7-01", "", "", false},
+		{"Traceparent", "00-" + id + "+00f067aa0ba902b7-01", "", "", false},
+		{"Traceparent", "00-" + id + "-00f067aa0ba902b7+01", "", "", false},
+		{"Traceparent", "00-" + id, "", "", false},
+		{"Traceparent", "00-zbf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "", "", false},
 	} {
 		do(t, request(t, "GET", house.URL+"/", nil, test.name, test.value))
 		got, _ := house.log.next(t)
 		trace, _ := got["logging.googleapis.com/trace"].(string)
-		if strings.TrimPrefix(trace, "projects/p/traces/") != test.want {
-			t.Errorf("%s: %s gives trace %q, want %q", test.name, test.value, trace, test.want)
+		span, placed := got["logging.googleapis.com/spanId"].(string)
+		sampled, told := got["logging.googleapis.com/trace_sampled"].(bool)
+		if strings.TrimPrefix(trace, "projects/p/traces/") != test.trace || span != test.span || sampled != test.sampled || told != placed {
+			t.Errorf("%s: %s gives trace %q, span %q, sampled %t", test.name, test.value, trace, span, sampled)
 		}
+	}
+	// Where both stand, Google's front end has written both, and W3C's is passed on.
+	do(t, request(t, "GET", house.URL+"/", nil, "Traceparent", "00-"+id+"-00f067aa0ba902b7-01", "X-Cloud-Trace-Context", "105445aa7843bc8bf206b12000100000/1;o=1"))
+	if got, line := house.log.next(t); got["logging.googleapis.com/trace"] != "projects/p/traces/"+id {
+		t.Error(line)
 	}
 }
 

@@ -11,8 +11,18 @@ import (
 
 type traceKey struct{}
 
-// WithTrace returns a context whose log records carry the trace id.
-func WithTrace(ctx context.Context, trace string) context.Context {
+// Trace is where in a trace something happens, in lower-case hexadecimal.
+type Trace struct {
+	ID      string // 32 digits; "" outside of any trace
+	Span    string // 16 digits; "" where it is not known
+	Sampled bool   // whether the trace is recorded
+}
+
+// WithTrace returns a context whose log records carry the trace.
+func WithTrace(ctx context.Context, trace Trace) context.Context {
+	if trace.ID == "" {
+		return ctx
+	}
 	return context.WithValue(ctx, traceKey{}, trace)
 }
 
@@ -56,8 +66,11 @@ type handler struct {
 }
 
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
-	if trace, ok := ctx.Value(traceKey{}).(string); ok && trace != "" {
-		r.AddAttrs(slog.String("logging.googleapis.com/trace", h.prefix+trace))
+	if trace, ok := ctx.Value(traceKey{}).(Trace); ok {
+		r.AddAttrs(slog.String("logging.googleapis.com/trace", h.prefix+trace.ID))
+		if trace.Span != "" {
+			r.AddAttrs(slog.String("logging.googleapis.com/spanId", trace.Span), slog.Bool("logging.googleapis.com/trace_sampled", trace.Sampled))
+		}
 	}
 	return h.Handler.Handle(ctx, r)
 }

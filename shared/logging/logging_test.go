@@ -16,7 +16,8 @@ import (
 
 func TestRecordsAreAsCloudLoggingReadsThem(t *testing.T) {
 	t.Parallel()
-	traced := logging.WithTrace(context.Background(), "4bf92f3577b34da6a3ce929d0e0e4736")
+	traced := logging.WithTrace(context.Background(), logging.Trace{ID: "4bf92f3577b34da6a3ce929d0e0e4736"})
+	placed := logging.WithTrace(context.Background(), logging.Trace{ID: "4bf92f3577b34da6a3ce929d0e0e4736", Span: "00f067aa0ba902b7", Sampled: true})
 	for name, test := range map[string]struct {
 		ctx     context.Context
 		project string
@@ -28,7 +29,11 @@ func TestRecordsAreAsCloudLoggingReadsThem(t *testing.T) {
 		"error":      {context.Background(), "p", slog.LevelError, map[string]any{"severity": "ERROR"}},
 		"trace":      {traced, "p", slog.LevelInfo, map[string]any{"severity": "INFO", "logging.googleapis.com/trace": "projects/p/traces/4bf92f3577b34da6a3ce929d0e0e4736"}},
 		"no project": {traced, "", slog.LevelInfo, map[string]any{"severity": "INFO", "logging.googleapis.com/trace": "4bf92f3577b34da6a3ce929d0e0e4736"}},
-		"no trace":   {logging.WithTrace(context.Background(), ""), "p", slog.LevelInfo, map[string]any{"severity": "INFO"}},
+		"span": {placed, "p", slog.LevelInfo, map[string]any{
+			"severity": "INFO", "logging.googleapis.com/trace": "projects/p/traces/4bf92f3577b34da6a3ce929d0e0e4736",
+			"logging.googleapis.com/spanId": "00f067aa0ba902b7", "logging.googleapis.com/trace_sampled": true,
+		}},
+		"no trace": {logging.WithTrace(context.Background(), logging.Trace{}), "p", slog.LevelInfo, map[string]any{"severity": "INFO"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -74,6 +74,7 @@ func newDatabase(env *function.Env, dialer ...cloudsqlconn.Option) *Database {
 		pool:     env.Setting("DATABASE_POOL"),
 		execMode: env.Setting("DATABASE_EXEC_MODE"),
 		dialer:   dialer,
+		traced:   env.Traced(),
 	}
 	d := &Database{open: s.open}
 	env.OnStop(d.stop)
@@ -87,6 +88,7 @@ type settings struct {
 	url                                  *secrets.Value
 	instance, user, name, pool, execMode string
 	dialer                               []cloudsqlconn.Option
+	traced                               bool
 }
 
 // open makes the pool without connecting. The second result closes what the pool
@@ -156,6 +158,9 @@ func (s settings) tune(config *pgxpool.Config) error {
 	}
 	// Compiling a statement costs more than any of ours takes.
 	config.ConnConfig.RuntimeParams["jit"] = "off"
+	if s.traced {
+		config.ConnConfig.Tracer = spans{}
+	}
 	switch s.execMode {
 	case "cache_statement":
 	case "exec":

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/devops-dashboard/dashboard/shared/redis"
 )
 
 // New returns a limiter over a client, nil for none. It waits for Redis as long as
@@ -27,7 +29,7 @@ func patient(client *goredis.Client, patience time.Duration, scaled float64, now
 	if client == nil {
 		return newLimiter(nil, 0, scale(scaled), now, log)
 	}
-	return newLimiter(func(context.Context) (*goredis.Client, error) { return client, nil }, patience, scale(scaled), now, log)
+	return newLimiter(func(context.Context) (*redis.Commands, error) { return redis.Over(client), nil }, patience, scale(scaled), now, log)
 }
 
 // Fail and Succeed are what an Attempt does.

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/devops-dashboard/dashboard/shared/function"
@@ -30,14 +29,14 @@ var (
 	//go:embed fail.lua
 	failText string
 
-	takeScript = goredis.NewScript(takeText)
-	failScript = goredis.NewScript(failText)
+	takeScript = redis.NewScript(takeText)
+	failScript = redis.NewScript(failText)
 )
 
 // Limiter decides. One serves all requests of a process.
 type Limiter struct {
 	cause   atomic.Pointer[error] // why Redis was last of no use
-	client  func(context.Context) (*goredis.Client, error)
+	client  func(context.Context) (*redis.Commands, error)
 	within  time.Duration // Redis has to answer
 	now     func() time.Time
 	scale   scale
@@ -85,7 +84,7 @@ func For(env *function.Env) *Limiter {
 	return function.Shared(env, Need, func() *Limiter {
 		// What serves was checked.
 		patience, _ := parsePatience(env.Setting("RATE_LIMIT_PATIENCE"))
-		return newLimiter(db.Client, patience, scaleOf(env), env.Now, env.Log)
+		return newLimiter(db.Commands, patience, scaleOf(env), env.Now, env.Log)
 	})
 }
 
@@ -103,7 +102,7 @@ func scaleOf(env *function.Env) scale {
 	return s
 }
 
-func newLimiter(client func(context.Context) (*goredis.Client, error), patience time.Duration, s scale, now func() time.Time, log *slog.Logger) *Limiter {
+func newLimiter(client func(context.Context) (*redis.Commands, error), patience time.Duration, s scale, now func() time.Time, log *slog.Logger) *Limiter {
 	l := &Limiter{client: client, within: patience, now: now, scale: s, local: newLocal(s)}
 	l.breaker = gobreaker.NewCircuitBreaker[[]int64](gobreaker.Settings{
 		Timeout:     restTime,
@@ -139,7 +138,7 @@ func (l *Limiter) take(ctx context.Context, account *Key, keys ...Key) (d Decisi
 	if account != nil {
 		asked = append(keys[:len(keys):len(keys)], *account)
 	}
-	answer, err := l.ask(ctx, func(ctx context.Context, client *goredis.Client) ([]int64, error) {
+	answer, err := l.ask(ctx, func(ctx context.Context, client *redis.Commands) ([]int64, error) {
 		names, args := make([]string, len(asked)), make([]any, 0, 4+2*len(asked))
 		args = append(args, now.UnixMicro())
 		for i, k := range asked {
@@ -151,7 +150,7 @@ func (l *Limiter) take(ctx context.Context, account *Key, keys ...Key) (d Decisi
 				args = append(args, emission.Microseconds(), burst)
 			}
 		}
-		answer, err := takeScript.Run(ctx, client, names, args...).Int64Slice()
+		answer, err := client.Run(ctx, takeScript, names, args...)
 		admits := len(answer) == 3+len(keys) && answer[0] == 0
 		refuses := len(answer) == 2 && answer[0] >= 1 && answer[0] <= int64(len(asked))
 		if err == nil && !admits && !refuses {
@@ -187,12 +186,11 @@ func (l *Limiter) fail(ctx context.Context, account Key, alone bool) {
 	if alone {
 		return
 	}
-	answer, err := l.ask(ctx, func(ctx context.Context, client *goredis.Client) ([]int64, error) {
-		ms, err := failScript.Run(ctx, client, []string{account.redis()},
-			now.UnixMicro(), Backoff.Free, Backoff.First.Microseconds(), Backoff.Longest.Microseconds(), Backoff.Forget.Milliseconds()).Int64()
-		return []int64{ms}, err
+	answer, err := l.ask(ctx, func(ctx context.Context, client *redis.Commands) ([]int64, error) {
+		return client.Run(ctx, failScript, []string{account.redis()},
+			now.UnixMicro(), Backoff.Free, Backoff.First.Microseconds(), Backoff.Longest.Microseconds(), Backoff.Forget.Milliseconds())
 	})
-	if err == nil && answer[0] > 0 {
+	if err == nil && len(answer) == 1 && answer[0] > 0 {
 		l.local.remember(now, account, time.Duration(answer[0])*time.Millisecond)
 	}
 }
@@ -203,13 +201,13 @@ func (l *Limiter) succeed(ctx context.Context, account Key, alone bool) {
 	if alone {
 		return
 	}
-	_, _ = l.ask(ctx, func(ctx context.Context, client *goredis.Client) ([]int64, error) {
-		return nil, client.Del(ctx, account.redis()).Err()
+	_, _ = l.ask(ctx, func(ctx context.Context, client *redis.Commands) ([]int64, error) {
+		return nil, client.Send(ctx, []any{"DEL", account.redis()})
 	})
 }
 
 // ask asks Redis, unless it has been failing.
-func (l *Limiter) ask(ctx context.Context, do func(context.Context, *goredis.Client) ([]int64, error)) ([]int64, error) {
+func (l *Limiter) ask(ctx context.Context, do func(context.Context, *redis.Commands) ([]int64, error)) ([]int64, error) {
 	if l.client == nil {
 		return nil, errAlone
 	}

@@ -66,15 +66,15 @@ const (
 	back = "INFO Redis is of use again: limits hold across instances"
 )
 
-// serving returns the client that functions use.
+// serving returns a client as functions use one.
 func serving(t *testing.T, url string) *goredis.Client {
 	t.Helper()
-	e := env(map[string]string{"REDIS_URL": url})
-	t.Cleanup(func() { _ = e.Stop(context.Background()) })
-	client, err := redis.For(e).Client(t.Context())
+	options, err := redis.Options(url)
 	if err != nil {
 		t.Fatal(err)
 	}
+	client := goredis.NewClient(options)
+	t.Cleanup(func() { _ = client.Close() })
 	return client
 }
 

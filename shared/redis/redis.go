@@ -4,7 +4,7 @@ package redis
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"sync"
 	"time"
 
@@ -31,36 +31,59 @@ func (silence) Printf(context.Context, string, ...any) {}
 
 // Database is a client that is made at its first use.
 type Database struct {
-	url *secrets.Value
+	url    *secrets.Value
+	traced bool
 
-	mu     sync.Mutex
-	client *goredis.Client
+	mu       sync.Mutex
+	commands *Commands
 }
 
 // For returns the process's client.
 func For(env *function.Env) *Database {
 	return function.Shared(env, Need, func() *Database {
-		d := &Database{url: secrets.For(env, "REDIS_URL")}
+		d := &Database{url: secrets.For(env, "REDIS_URL"), traced: env.Traced()}
 		env.OnStop(d.close)
 		return d
 	})
 }
 
-// Client returns the client, made at the first call. It connects when it is
-// first asked something.
-func (d *Database) Client(ctx context.Context) (*goredis.Client, error) {
+// Commands returns what the client can be asked, which is made at the first call. It
+// connects when it is first asked something.
+func (d *Database) Commands(ctx context.Context) (*Commands, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.client != nil {
-		return d.client, nil
+	if d.commands != nil {
+		return d.commands, nil
 	}
+	client, err := d.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d.commands = Over(client)
+	return d.commands, nil
+}
+
+func (d *Database) open(ctx context.Context) (*goredis.Client, error) {
 	url, err := d.url.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
+	options, err := Options(url)
+	if err != nil {
+		return nil, fault.Away("Redis", err)
+	}
+	client := goredis.NewClient(options)
+	if d.traced {
+		client.AddHook(spans{})
+	}
+	return client, nil
+}
+
+// Options are those of a client for the Redis at url. The error does not repeat it.
+func Options(url string) (*goredis.Options, error) {
 	options, err := goredis.ParseURL(url)
 	if err != nil {
-		return nil, fault.Away("Redis", fmt.Errorf("REDIS_URL is not a redis:// or rediss:// URL"))
+		return nil, errors.New("REDIS_URL is not a redis:// or rediss:// URL")
 	}
 	// Cloud Run takes the CPU away between requests, so idle connections die
 	// unseen: keep few, for a short time, and give up early.
@@ -77,15 +100,14 @@ func (d *Database) Client(ctx context.Context) (*goredis.Client, error) {
 	// Automatic, it looks the host up for two seconds at most before it does anything,
 	// and sends a command that plain Redis lacks.
 	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	d.client = goredis.NewClient(options)
-	return d.client, nil
+	return options, nil
 }
 
 func (d *Database) close(context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.client == nil {
+	if d.commands == nil {
 		return nil
 	}
-	return d.client.Close()
+	return d.commands.close()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,21 +32,46 @@ func TestOneClientUntilTheStop(t *testing.T) {
 	if redis.For(env) != db {
 		t.Error("two functions of a process have two databases")
 	}
-	client, err := db.Client(t.Context())
+	commands, err := db.Commands(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := db.Client(t.Context()); err != nil || again != client {
+	if again, err := db.Commands(t.Context()); err != nil || again != commands {
 		t.Errorf("a second client: %v", err)
 	}
-	if err := client.Ping(t.Context()).Err(); err != nil {
+	if err := commands.Send(t.Context(), []any{"PING"}); err != nil {
 		t.Error(err)
 	}
 	if err := env.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if err := client.Ping(t.Context()).Err(); !errors.Is(err, goredis.ErrClosed) {
+	if err := commands.Send(t.Context(), []any{"PING"}); !errors.Is(err, goredis.ErrClosed) {
 		t.Errorf("after the stop: %v", err)
+	}
+}
+
+// A script is sent as its hash, and whole where Redis does not have it.
+func TestScriptsRun(t *testing.T) {
+	t.Parallel()
+	env := newEnv(redistest.URL(t))
+	t.Cleanup(func() { _ = env.Stop(context.Background()) })
+	commands, err := redis.For(env).Commands(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string][]int64{"return 7": {7}, "return {1, tonumber(ARGV[1])}": {1, 5}, "return {}": {}} {
+		for range 2 {
+			got, err := commands.Run(t.Context(), redis.NewScript(text), []string{"k"}, 5)
+			if err != nil || !slices.Equal(got, want) {
+				t.Errorf("%s: %v, %v", text, got, err)
+			}
+		}
+	}
+	if got, err := commands.Run(t.Context(), redis.NewScript("return redis.error_reply('NO')"), nil); err == nil {
+		t.Errorf("an error is %v", got)
+	}
+	if err := commands.Send(t.Context(), []any{"PING"}, []any{"NO-SUCH"}, []any{"PING"}); err == nil {
+		t.Error("a command that there is not was taken")
 	}
 }
 
@@ -53,7 +79,7 @@ func TestOneClientUntilTheStop(t *testing.T) {
 // name server, past every deadline of ours.
 func TestClientIsMadeWithoutLookingItsHostUp(t *testing.T) {
 	t.Parallel()
-	client, err := redis.For(newEnv("rediss://default:secret@redis.example.com:6379")).Client(t.Context())
+	client, err := redis.For(newEnv("rediss://default:secret@redis.example.com:6379")).Open(t.Context())
 	if err != nil || client.Options().MaintNotificationsConfig.Mode != maintnotifications.ModeDisabled {
 		t.Errorf("%+v, %v", client.Options().MaintNotificationsConfig, err)
 	}
@@ -62,7 +88,7 @@ func TestClientIsMadeWithoutLookingItsHostUp(t *testing.T) {
 // A Redis that is away is noticed soon, and few times over.
 func TestClientGivesUpEarly(t *testing.T) {
 	t.Parallel()
-	client, err := redis.For(newEnv("redis://127.0.0.1:1")).Client(t.Context())
+	client, err := redis.For(newEnv("redis://127.0.0.1:1")).Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +118,7 @@ func TestNothingIsOpenedBeforeItIsNeeded(t *testing.T) {
 	}()
 	env := newEnv("redis://" + listener.Addr().String())
 	db := redis.For(env)
-	client, err := db.Client(t.Context())
+	client, err := db.Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +144,7 @@ func TestRedisThatHangsIsGivenUpSoon(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = listener.Close() })
-	client, err := redis.For(newEnv("redis://" + listener.Addr().String())).Client(t.Context())
+	client, err := redis.For(newEnv("redis://" + listener.Addr().String())).Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +159,7 @@ func TestRedisThatHangsIsGivenUpSoon(t *testing.T) {
 
 func TestBadAddress(t *testing.T) {
 	t.Parallel()
-	_, err := redis.For(newEnv("http://user:hunter2@host")).Client(t.Context())
+	_, err := redis.For(newEnv("http://user:hunter2@host")).Open(t.Context())
 	if fault.From(err).Kind != fault.Unavailable || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("got %v", err)
 	}
@@ -141,7 +167,7 @@ func TestBadAddress(t *testing.T) {
 
 func TestAddressThatCannotBeRead(t *testing.T) {
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nonexistent")
-	_, err := redis.For(newEnv("sm://projects/p/secrets/s/versions/1")).Client(t.Context())
+	_, err := redis.For(newEnv("sm://projects/p/secrets/s/versions/1")).Open(t.Context())
 	if fault.From(err).Kind != fault.Unavailable {
 		t.Errorf("got %v", err)
 	}

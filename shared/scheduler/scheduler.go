@@ -43,6 +43,10 @@ const (
 // cannot be checked is one to try again, and the scheduler does.
 var googles = jwks.Source{Name: "Google's keys", URL: "https://www.googleapis.com/oauth2/v3/certs"}
 
+// checkedInstead is the header whose token Cloud Run checks where there is one, and
+// then leaves Authorization as the caller wrote it.
+const checkedInstead = "X-Serverless-Authorization"
+
 // skew is how far Google's clock may be from ours.
 const skew = 30 * time.Second
 
@@ -114,6 +118,9 @@ func (g guard) admit(ctx context.Context, path string, h http.Header) error {
 	values := h.Values("Authorization")
 	if len(values) != 1 || len(values[0]) < len("Bearer ") || !strings.EqualFold(values[0][:len("Bearer ")], "Bearer ") {
 		return fault.New(fault.Unauthenticated, "no_token", "This route is called by Cloud Scheduler, which sends Authorization: Bearer followed by an identity token: once.")
+	}
+	if g.removed && h.Get(checkedInstead) != "" {
+		return fault.New(fault.Unauthenticated, "no_token", "This route is called by Cloud Scheduler, which sends its identity token in Authorization and none in "+checkedInstead+".")
 	}
 	said, err := g.read(ctx, values[0][len("Bearer "):])
 	if away := fault.From(err); err != nil && away.Kind == fault.Unavailable {

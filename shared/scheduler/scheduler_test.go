@@ -113,6 +113,27 @@ func stripped(token string) string {
 	return token[:strings.LastIndex(token, ".")+1] + "SIGNATURE_REMOVED_BY_GOOGLE"
 }
 
+// Whoever may invoke the function can have Cloud Run check another header, and write into
+// Authorization whatever they like.
+func TestATokenThatNobodyHasCheckedIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	for signature, status := range map[string]int{"removed": 401, "checked": 204} {
+		w := open(t, signature)
+		token := w.google.Token(nightly, audience, nil)
+		if signature == "removed" {
+			token = stripped(token)
+		}
+		r := httptest.NewRequest("POST", "/nightly", nil)
+		r.Header.Set("Authorization", "Bearer "+token)
+		r.Header.Set("X-Serverless-Authorization", "Bearer "+stripped(w.google.Token("deploy-rollup@acme-dash.iam.gserviceaccount.com", audience, nil)))
+		answer := httptest.NewRecorder()
+		w.handler.ServeHTTP(answer, r)
+		if answer.Code != status {
+			t.Errorf("%s: %d %s, want %d", signature, answer.Code, answer.Body, status)
+		}
+	}
+}
+
 func TestAScheduleIsCalledByItsAccounts(t *testing.T) {
 	t.Parallel()
 	for signature, as := range map[string]func(string) string{"checked": func(token string) string { return token }, "removed": stripped} {

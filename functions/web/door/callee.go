@@ -17,6 +17,7 @@ import (
 
 	"github.com/devops-dashboard/dashboard/shared/fault"
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
+	"github.com/devops-dashboard/dashboard/shared/tracing"
 )
 
 // callee is another function, and how it is called.
@@ -58,7 +59,9 @@ func (c *callee) pass(limit int64) http.HandlerFunc {
 		}
 		body := bound(w, r, limit)
 		var connected atomic.Bool
-		r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}))
+		ctx, span := tracing.Call(r.Context(), "call "+c.Name)
+		defer span.End()
+		r = r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}))
 		proxy := httputil.ReverseProxy{
 			Transport: c.transport, FlushInterval: -1, ErrorLog: c.log, ModifyResponse: c.check,
 			Rewrite: func(p *httputil.ProxyRequest) { c.rewrite(p, token) },
@@ -67,7 +70,9 @@ func (c *callee) pass(limit int64) http.HandlerFunc {
 					httpapi.WriteBodyProblem(w, r, failure, limit)
 					return
 				}
-				httpapi.WriteProblem(w, r, c.fault(r.Context(), err, connected.Load()))
+				failure := c.fault(r.Context(), err, connected.Load())
+				span.Fail(failure.Code)
+				httpapi.WriteProblem(w, r, failure)
 			},
 		}
 		proxy.ServeHTTP(&reply{ResponseWriter: w, header: http.Header{}}, r)
@@ -96,12 +101,13 @@ func (c *callee) token(ctx context.Context) (string, error) {
 
 // rewrite makes the request that the function gets of the one that came in. The
 // caller's own Authorization goes along: Cloud Run looks at ours alone, and takes
-// it out.
+// its signature off.
 func (c *callee) rewrite(p *httputil.ProxyRequest, token string) {
 	h := p.Out.Header
 	strip(h)
 	httpapi.KeepCookies(h, c.Cookies)
 	httpapi.Introduce(h, p.In)
+	tracing.Inject(p.In.Context(), h)
 	if token != "" {
 		h.Set("X-Serverless-Authorization", "Bearer "+token)
 	}
@@ -129,14 +135,9 @@ func (c *callee) check(res *http.Response) error {
 		return errForeign{res.StatusCode}
 	}
 	ours(res.Header, c.Cookies)
-	httpapi.Note(res.Request.Context(), PassedTo, c.Name)
+	httpapi.PassedOn(res.Request.Context(), c.Name)
 	return nil
 }
-
-// PassedTo is the attribute of a log line that names the function whose answer was
-// passed on. That function has logged a line of the same request_id, which says
-// more.
-const PassedTo = "passed_to"
 
 // fault says why there is no answer. What had no connection was not asked.
 func (c *callee) fault(ctx context.Context, err error, connected bool) *fault.Error {

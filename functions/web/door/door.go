@@ -58,15 +58,9 @@ func Register(api *httpapi.API, env *function.Env) {
 			service: s, at: urls[s.Name], tokens: tokens, transport: transport,
 			slots: make(chan struct{}, mostAtOnce), all: all, log: slog.NewLogLogger(env.Log.Handler(), slog.LevelWarn),
 		}
-		asked := map[string]bool{}
 		for _, route := range s.Routes {
-			if !route.passedOn() {
-				continue
-			}
-			api.Relay(route.Method+" "+route.Path, s.timeout(), c.pass(route.BodyBytes))
-			if !asked[route.Path] { // a preflight, for one
-				asked[route.Path] = true
-				api.Relay(http.MethodOptions+" "+route.Path, s.timeout(), c.pass(0))
+			if route.passedOn() {
+				api.Relay(route.Method+" "+route.Path, s.timeout(), c.pass(route.BodyBytes))
 			}
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"net/textproto"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -177,8 +178,27 @@ func TestPassesRequestsOnAsTheyAre(t *testing.T) {
 	if _, said := got.Header["Accept-Encoding"]; said && got.Header.Get("Accept-Encoding") != "gzip" { // which our own client adds
 		t.Errorf("got %+v", got)
 	}
-	if got := h.reaches(t, "OPTIONS", "/api/auth/login", nil, "Origin=https://other.example", "Access-Control-Request-Method=POST"); got.Method != "OPTIONS" || got.Header.Get("Access-Control-Request-Method") != "POST" {
-		t.Errorf("a preflight arrives as %+v", got)
+}
+
+// What a browser asks first is answered here, as what it asks for would be: the frame
+// knows from which pages.
+func TestPreflightsAreAnsweredHere(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	h := open(t, map[string]string{"auth": behind(t, func(http.ResponseWriter, *http.Request) { asked.Add(1) })}, "ALLOWED_ORIGINS=https://other.example")
+	preflight := func(origin string) *http.Response {
+		return h.ask(t, "OPTIONS", "/api/auth/login", nil, "Origin="+origin, "Access-Control-Request-Method=POST")
+	}
+	if answer := preflight("https://other.example"); answer.StatusCode != 204 || answer.Header.Get("Access-Control-Allow-Origin") != "https://other.example" {
+		t.Errorf("a page that may ask is answered %d with %v", answer.StatusCode, answer.Header)
+	}
+	answer := preflight("https://evil.example")
+	refuses(t, answer, 405, "method_not_allowed")
+	if answer.Header.Get("Access-Control-Allow-Origin") != "" || answer.Header.Get("Allow") != "POST" {
+		t.Errorf("another page is told %v", answer.Header)
+	}
+	if n := asked.Load(); n != 0 {
+		t.Errorf("the function was asked %d times", n)
 	}
 }
 
@@ -414,9 +434,11 @@ func TestStreamsArriveAsTheyAreProduced(t *testing.T) {
 
 func TestBodiesAreBounded(t *testing.T) {
 	t.Parallel()
-	var asked atomic.Int32
+	var begun atomic.Int32 // those of a length that is known, and too large
 	h := open(t, map[string]string{"auth": behind(t, func(w http.ResponseWriter, r *http.Request) {
-		asked.Add(1)
+		if r.ContentLength > httpapi.JSONBodyBytes {
+			begun.Add(1)
+		}
 		echo(w, r)
 	})})
 	whole := strings.Repeat("x", httpapi.JSONBodyBytes)
@@ -427,14 +449,13 @@ func TestBodiesAreBounded(t *testing.T) {
 		if got := h.reaches(t, "POST", "/api/auth/login", body(whole)); got.Body != whole {
 			t.Errorf("%s: %d bytes arrive", name, len(got.Body))
 		}
-		before := asked.Load()
 		refuses(t, h.ask(t, "POST", "/api/auth/login", body(whole+"x")), 413, "request_too_large")
-		if name == "known length" && asked.Load() != before {
-			t.Error("a body that is known to be too large is begun")
-		}
 		if got := h.reaches(t, "POST", "/api/auth/logout", body("{}")); got.Body != "" || got.Header.Get("Transfer-Encoding") != "" {
 			t.Errorf("%s: a body that no route reads arrives: %+v", name, got)
 		}
+	}
+	if n := begun.Load(); n != 0 {
+		t.Errorf("a body that is known to be too large is begun %d times", n)
 	}
 }
 
@@ -455,6 +476,62 @@ func TestBodyThatBreaksOff(t *testing.T) {
 	if err := <-asked; err == nil {
 		t.Error("the function takes half a body for a whole one")
 	}
+}
+
+// hasty is a listener on whose connections whoever is waited for has a hundredth of
+// the time.
+type hasty struct{ net.Listener }
+
+func (l hasty) Accept() (net.Conn, error) {
+	connection, err := l.Listener.Accept()
+	return hastyConn{connection}, err
+}
+
+type hastyConn struct{ net.Conn }
+
+func (c hastyConn) SetReadDeadline(at time.Time) error {
+	if left := time.Until(at); left > 0 {
+		at = time.Now().Add(left / 100)
+	}
+	return c.Conn.SetReadDeadline(at)
+}
+
+// A body that does not come in time is the client's fault, and not the function's, which
+// waits for it too.
+func TestSlowBodyIsGivenUp(t *testing.T) {
+	t.Parallel()
+	h := open(t, map[string]string{"auth": behind(t, echo)})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := &httptest.Server{Listener: hasty{listener}, Config: &http.Server{Handler: h.Config.Handler}}
+	slow.Start()
+	t.Cleanup(slow.Close)
+	connection, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = connection.Close() }()
+	fmt.Fprint(connection, "POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+	answer, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, answer, 408, "request_too_slow")
+}
+
+// What a function says beside its answer is kept in memory, and so has an end.
+func TestHeadersOfAnswersHaveAnEnd(t *testing.T) {
+	t.Parallel()
+	h := open(t, map[string]string{"metrics": behind(t, func(w http.ResponseWriter, r *http.Request) {
+		size, _ := strconv.Atoi(r.Header.Get("X-Size"))
+		w.Header().Set("X-Long", strings.Repeat("x", size))
+	})})
+	if answer := h.ask(t, "GET", "/api/metrics/services", nil, "X-Size=60000"); answer.StatusCode != 200 || len(answer.Header.Get("X-Long")) != 60000 {
+		t.Errorf("a header that is not too long is answered %d", answer.StatusCode)
+	}
+	refuses(t, h.ask(t, "GET", "/api/metrics/services", nil, "X-Size=70000"), 502, "bad_answer")
 }
 
 func TestUpgradesAreRefused(t *testing.T) {

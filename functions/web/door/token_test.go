@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -236,6 +237,22 @@ func TestAsksTheMetadataServer(t *testing.T) {
 	if got, err := fetch(t.Context(), audience); got != "" || err == nil {
 		t.Errorf("got %q, %v", got, err)
 	}
+}
+
+// A metadata server that hangs holds up nobody for longer than they can wait for.
+func TestAMetadataServerThatHangsIsGivenUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tokens := newTokens(time.Now, func(ctx context.Context, _ string) (string, error) {
+			<-ctx.Done()
+			return "", ctx.Err()
+		})
+		began := time.Now()
+		token, err := tokens.get(t.Context(), audience)
+		if took := time.Since(began); token != "" || !errors.Is(err, context.DeadlineExceeded) || took != patience {
+			t.Errorf("got %q after %s: %v", token, took, err)
+		}
+	})
 }
 
 // A renewal that stood still with the instance, past its time, is not the last word.

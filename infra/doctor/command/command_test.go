@@ -304,6 +304,7 @@ var cases = []struct {
 	{"C4-self-hosted", 1, nil, []string{"-scenario", "self-hosted-auth"}},
 	{"C4-other-workflow", 1, nil, []string{"-scenario", "other-workflow-auth"}},
 	{"C4-short-ref", 1, alterCondition("assertion.ref == 'refs/heads/main'", "assertion.ref == 'main'"), nil},
+	{"C4-other-pattern", 1, alterCondition("assertion.ref == 'refs/heads/main'", "assertion.ref.matches('^release/[0-9]+$')"), nil},
 	{"C4-name-for-id", 1, func(r repository) {
 		alterCondition("'74'", "'octo-org/octo-repo'")(r)
 		r.claims(func(*token.Claims) {})
@@ -347,6 +348,9 @@ var cases = []struct {
 	{"B5-nobody", 1, alterAuth(func(d *wif.Deployer) { d.Members = nil }), nil},
 	{"B5-one-more-role", 2, alterAuth(func(d *wif.Deployer) {
 		d.Members = append(d.Members, wif.Member{Role: "roles/iam.serviceAccountAdmin", Member: d.Members[0].Member})
+	}), nil},
+	{"B6-anybody", 2, alterAuth(func(d *wif.Deployer) {
+		d.Members = append(d.Members, wif.Member{Role: "roles/iam.workloadIdentityUser", Member: "allUsers"})
 	}), nil},
 	{"B6-whole-pool", 2, setMember("principalSet://iam.googleapis.com/" + pool + "/*"), nil},
 

@@ -17,6 +17,9 @@ const workloadIdentityUser = "roles/iam.workloadIdentityUser"
 // token creators signs as the account as well.
 var impersonating = []string{workloadIdentityUser, "roles/iam.serviceAccountTokenCreator"}
 
+// anybody are the members by which Google means everybody, and everybody who has an account.
+var anybody = []string{"allUsers", "allAuthenticatedUsers"}
+
 func impersonates(m wif.Member) bool { return slices.Contains(impersonating, m.Role) }
 
 // ownRole tells whether a role is one of a project's or an organisation's own, whose
@@ -173,6 +176,8 @@ func (e *examination) member(function string, i int, m wif.Member) {
 	}
 	p, wrong := parsePrincipal(m.Member)
 	switch {
+	case slices.Contains(anybody, m.Member):
+		find("B6", Endangers, "member", fmt.Sprintf("%s may impersonate %s, without any token of the pool.", m.Member, email), "Remove it: each deployer is for the jobs of one environment.")
 	case wrong != "":
 		find("B1", foreign, "member", fmt.Sprintf("%q is no member of a pool: %s.", m.Member, wrong), "Take it from Terraform: principalSet://iam.googleapis.com/${pool.name}/attribute.NAME/VALUE.")
 	case p.project != e.names.number:

@@ -261,7 +261,7 @@ func (e *examination) remedy(part expression.Expression, in expression.Input, c 
 			return fmt.Sprintf("Same letters, other case, which Google compares and GitHub does not: write '%s', or better go by the id.", has)
 		case strings.TrimSpace(want) == has:
 			return "There are spaces in the quotes: take them away."
-		case claim == "ref" && !strings.HasPrefix(want, "refs/"):
+		case claim == "ref" && comparison.Operator != "matches" && !strings.HasPrefix(want, "refs/"):
 			return fmt.Sprintf("A ref is written whole: 'refs/heads/%s'.", want)
 		case strings.HasSuffix(claim, "_id") && strings.Trim(want, "0123456789") != "":
 			return fmt.Sprintf("%s is a number in quotes, here '%s', not a name.", claim, has)

@@ -148,7 +148,7 @@ var Checks = []Check{
 	{"B3", "Is that attribute mapped?"},
 	{"B4", "Does each function's environment, and no other, match its deployer's member?"},
 	{"B5", "Is the member's role `roles/iam.workloadIdentityUser`?"},
-	{"B6", "Is no member the whole pool?"},
+	{"B6", "Is no member the whole pool, or everybody?"},
 	{"R1", "Does each deployer act as its own function's account and the build account alone, without broad roles?"},
 	{"R2", "Are the accounts and functions that are named those that Terraform made?"},
 }

@@ -69,7 +69,7 @@ locals {
 
   # Everybody shares a secret but for the database's address, which holds a login.
   secrets_of = { for name, f in local.declared : name => {
-    for key, s in local.settings[name] : key => key == "DATABASE_URL" ? "DATABASE_URL-${name}" : key
+    for key, s in merge(local.frame, local.settings[name]) : key => key == "DATABASE_URL" ? "DATABASE_URL-${name}" : key
     if s.secret && (key == "DATABASE_URL" ? var.database_instance == null : s.required || contains(var.optional_secrets, key))
   } }
   secrets = merge(

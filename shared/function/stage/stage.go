@@ -27,6 +27,11 @@ import (
 // --function takes.
 func Target(name string) string { return strings.ToUpper(name[:1]) + name[1:] }
 
+// Tags are the build tags that a function is compiled with. grpcnotrace leaves out
+// gRPC's pages about its requests, which nothing serves, and the templates for them:
+// https://github.com/grpc/grpc-go/blob/master/trace_notrace.go
+const Tags = "grpcnotrace"
+
 // Staged is what was laid out.
 type Staged struct {
 	Digest string // sha256 over the names and contents of all files

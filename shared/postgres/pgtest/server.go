@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -97,9 +98,23 @@ func (s *Server) FailOver() {
 		s.t.Fatal(err)
 	}
 	s.options.Dir = next
-	s.Start()
+	// What the server had begun ends by itself, and until then nobody else gets its data.
+	for patience := time.Now().Add(startTime); ; {
+		running, err := server.Start(context.Background(), s.options)
+		if err == nil {
+			s.running = running
+			break
+		}
+		if time.Now().After(patience) {
+			s.t.Fatal(err)
+		}
+	}
 	s.URL = s.running.URL("postgres")
 }
+
+// startTime is how long a standby may take to get hold of the data of the server
+// before it.
+const startTime = 20 * time.Second
 
 // Promote has a standby become the server that writes.
 func (s *Server) Promote() {

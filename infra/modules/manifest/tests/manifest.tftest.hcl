@@ -70,6 +70,19 @@ run "an_optional_secret" {
   }
 }
 
+run "a_secret_of_the_frame" {
+  command = plan
+
+  variables {
+    optional_secrets = ["SENTRY_DSN"]
+  }
+
+  assert {
+    condition     = alltrue([for f in values(output.functions) : f.env.SENTRY_DSN == "sm://projects/acme-dash/secrets/SENTRY_DSN/versions/latest"]) && toset(output.secrets["SENTRY_DSN"]) == toset(keys(output.functions))
+    error_message = "Every function reads it."
+  }
+}
+
 run "connections_run_out" {
   command = plan
 
@@ -284,7 +297,7 @@ run "optional_secret_of_nobody" {
   command = plan
 
   variables {
-    optional_secrets = ["SENTRY_DSN"]
+    optional_secrets = ["CHAT_TOKEN"]
   }
 
   expect_failures = [output.functions]
