@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,7 +27,10 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
 	"github.com/devops-dashboard/dashboard/shared/identity"
 	"github.com/devops-dashboard/dashboard/shared/identity/identitytest"
+	"github.com/devops-dashboard/dashboard/shared/jwks"
 	"github.com/devops-dashboard/dashboard/shared/postgres/pgtest"
+	"github.com/devops-dashboard/dashboard/shared/scheduler/schedulertest"
+	"github.com/devops-dashboard/dashboard/shared/workflow/workflowtest"
 )
 
 // building is every function on one mux, over a database, each at its own login.
@@ -34,6 +38,7 @@ type building struct {
 	handler  http.Handler
 	db       *pgxpool.Pool
 	settings map[string]string
+	github   *workflowtest.GitHub
 }
 
 func open(t *testing.T) *building {
@@ -51,6 +56,8 @@ func openIn(t *testing.T, frame function.Lookup, fns ...function.Function) *buil
 	settings["REDIS_URL"] = "redis://" + miniredis.RunT(t).Addr()
 	settings["SCHEDULER_AUDIENCE"] = "https://rollup.example.com"
 	settings["SCHEDULER_ACCOUNTS"] = "/api/rollup/condense=cron@example.com,/api/rollup/prune=cron@example.com,/api/rollup/mail=cron@example.com"
+	github := workflowtest.New(t, time.Now)
+	settings["WORKFLOW_ISSUER"], settings["WORKFLOW_AUDIENCE"] = github.URL, workflowtest.Audience
 	logins := map[string]string{}
 	for _, fn := range functions.All {
 		if function.DatabaseRole(fn) != "" {
@@ -70,6 +77,7 @@ func openIn(t *testing.T, frame function.Lookup, fns ...function.Function) *buil
 			return value, ok
 		}
 	})
+	jwks.Through(env, &http.Client{Transport: internet{schedulertest.New(t, time.Now)}})
 	handler, err := function.Handler(env, fns...)
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +88,18 @@ func openIn(t *testing.T, frame function.Lookup, fns ...function.Function) *buil
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	return &building{handler, db, settings}
+	return &building{handler, db, settings, github}
+}
+
+// internet is where issuers publish their keys: a Google of the test's own, and who is
+// on this machine.
+type internet struct{ google *schedulertest.Google }
+
+func (i internet) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Hostname() == "127.0.0.1" {
+		return http.DefaultTransport.RoundTrip(r)
+	}
+	return i.google.RoundTrip(r)
 }
 
 // unlimited is a scale at which limits are out of the way of tests that are about
@@ -96,6 +115,8 @@ type somebody struct {
 	read, report, revoked            string // API tokens
 	readID                           string
 	invitation, invitationID         string // the secret of a link into the team, and its id
+	repository                       int64  // whose jobs the team trusts
+	trustedID                        string
 	passwordLink                     string // sets the guest's password
 }
 
@@ -104,8 +125,11 @@ type walker struct{ email, token, cookie, user, session string }
 
 // secrets are what nobody else may read of them.
 func (s *somebody) secrets() []string {
-	return []string{s.email, s.user, s.team, s.session, s.elsewhere, s.service, s.deploy, s.guest.email, s.readID, s.invitationID}
+	return []string{s.email, s.user, s.team, s.session, s.elsewhere, s.service, s.deploy, s.guest.email, s.readID, s.invitationID, s.trustedID}
 }
+
+// repositories are those that people trust: each team another.
+var repositories atomic.Int64
 
 const walkersPassword = "walks through every door"
 
@@ -141,6 +165,11 @@ func (h *building) newSomebody(t *testing.T) *somebody {
 	var revoked string
 	s.revoked, revoked = h.newToken(t, s, "read")
 	if _, err := h.db.Exec(t.Context(), "UPDATE api_tokens SET revoked_at = now() WHERE id = $1", revoked); err != nil {
+		t.Fatal(err)
+	}
+	s.repository = repositories.Add(2) // its neighbour is nobody's
+	err = h.db.QueryRow(t.Context(), "INSERT INTO trusted_repositories (team_id, repository_id, repository_owner_id, name) VALUES ($1, $2, 65, 'acme/shop') RETURNING id::text", s.team, s.repository).Scan(&s.trustedID)
+	if err != nil {
 		t.Fatal(err)
 	}
 	s.invitation, s.invitationID = h.newLink(t, "invitation", s.team, "viewer", nil)
@@ -231,9 +260,10 @@ type door struct {
 }
 
 // callers are who goes through each door: nobody; a member of another team; a viewer,
-// an editor and the owner of the team that it is about; and API tokens of the team,
-// to read, to report, and one that was revoked.
-var callers = strings.Fields("nobody other viewer read report revoked editor owner")
+// an editor and the owner of the team that it is about; API tokens of the team, to
+// read, to report, and one that was revoked; a job of a workflow in a repository that
+// the team trusts, and in one that nobody does.
+var callers = strings.Fields("nobody other viewer read report revoked workflow stranger editor owner")
 
 // says is what a caller is answered.
 func (d door) says(caller string) int {
@@ -247,14 +277,14 @@ func (d door) says(caller string) int {
 
 // Ways of saying what many doors have in common.
 const (
-	everybody   = "200 200 200 200 200 200 200 200"
-	signedIn    = "401 200 200 403 403 403 200 200" // is about the caller alone
-	signedIn204 = "401 204 204 403 403 403 204 204"
-	readers     = "401 404 200 200 403 401 200 200" // reads what is the team's
-	members     = "401 404 200 403 403 403 200 200"
-	owners      = "401 404 403 403 403 403 403 200"
-	owners201   = "401 404 403 403 403 403 403 201"
-	owners204   = "401 404 403 403 403 403 403 204"
+	everybody   = "200 200 200 200 200 200 200 200 200 200"
+	signedIn    = "401 200 200 403 403 403 403 403 200 200" // is about the caller alone
+	signedIn204 = "401 204 204 403 403 403 403 403 204 204"
+	readers     = "401 404 200 200 403 401 403 403 200 200" // reads what is the team's
+	members     = "401 404 200 403 403 403 403 403 200 200"
+	owners      = "401 404 403 403 403 403 403 403 403 200"
+	owners201   = "401 404 403 403 403 403 403 403 403 201"
+	owners204   = "401 404 403 403 403 403 403 403 403 204"
 )
 
 func at(path string) func(*somebody) string { return func(*somebody) string { return path } }
@@ -267,7 +297,7 @@ func of(path string) func(*somebody) string {
 // inTeam is a path below the team's.
 func inTeam(path string) func(*somebody) string {
 	return func(s *somebody) string {
-		return "/api/auth/teams/" + s.team + strings.NewReplacer("{user}", s.guest.user, "{token}", s.readID, "{invitation}", s.invitationID).Replace(path)
+		return "/api/auth/teams/" + s.team + strings.NewReplacer("{user}", s.guest.user, "{token}", s.readID, "{repository}", s.trustedID, "{invitation}", s.invitationID).Replace(path)
 	}
 }
 
@@ -285,13 +315,13 @@ var doors = map[string]door{
 		return map[string]string{"email": uuid.NewString() + "@example.com", "password": "a guess"} // another each time, or limits are met
 	}},
 	"POST /api/auth/logout":               {path: at("/api/auth/logout"), want: strings.ReplaceAll(everybody, "200", "204")},
-	"POST /api/auth/refresh":              {path: at("/api/auth/refresh"), want: "401 200 200 401 401 401 200 200"},
+	"POST /api/auth/refresh":              {path: at("/api/auth/refresh"), want: "401 200 200 401 401 401 401 401 200 200"},
 	"GET /api/auth/me":                    {path: at("/api/auth/me"), want: signedIn},
 	"PATCH /api/auth/me":                  {path: at("/api/auth/me"), want: signedIn, body: sends(map[string]string{"name": "Another"})},
 	"POST /api/auth/me/export":            {path: at("/api/auth/me/export"), want: signedIn},
-	"POST /api/auth/me/delete":            {path: at("/api/auth/me/delete"), want: "401 409 204 403 403 403 204 409", body: sends(map[string]string{"current_password": walkersPassword})},
+	"POST /api/auth/me/delete":            {path: at("/api/auth/me/delete"), want: "401 409 204 403 403 403 403 403 204 409", body: sends(map[string]string{"current_password": walkersPassword})},
 	"GET /api/auth/sessions":              {path: at("/api/auth/sessions"), want: signedIn},
-	"DELETE /api/auth/sessions/{session}": {path: func(of *somebody) string { return "/api/auth/sessions/" + of.elsewhere }, want: "401 404 404 403 403 403 404 204"},
+	"DELETE /api/auth/sessions/{session}": {path: func(of *somebody) string { return "/api/auth/sessions/" + of.elsewhere }, want: "401 404 404 403 403 403 403 403 404 204"},
 	"POST /api/auth/logout-everywhere":    {path: at("/api/auth/logout-everywhere"), want: signedIn204},
 	"PUT /api/auth/password":              {path: at("/api/auth/password"), want: signedIn, body: sends(map[string]string{"current_password": walkersPassword, "new_password": "walks out of every door"})},
 	// What a link is good for is for whoever has it.
@@ -310,28 +340,35 @@ var doors = map[string]door{
 	"POST /api/auth/links/show":         {path: at("/api/auth/links/show"), want: everybody, body: func(of *somebody) map[string]string { return map[string]string{"link": of.invitation} }},
 	"POST /api/auth/invitations/accept": {path: at("/api/auth/invitations/accept"), want: signedIn, body: func(of *somebody) map[string]string { return map[string]string{"link": of.invitation} }},
 
-	"POST /api/auth/teams":                                     {path: at("/api/auth/teams"), want: "401 201 201 403 403 403 201 201", body: sends(map[string]string{"name": "Another"})},
-	"PATCH /api/auth/teams/{team}":                             {path: inTeam(""), want: owners204, body: sends(map[string]string{"name": "Another"})},
-	"GET /api/auth/teams/{team}/members":                       {path: inTeam("/members"), want: members},
-	"PATCH /api/auth/teams/{team}/members/{user}":              {path: inTeam("/members/{user}"), want: owners204, body: sends(map[string]string{"role": "editor"})},
-	"DELETE /api/auth/teams/{team}/members/{user}":             {path: inTeam("/members/{user}"), want: owners204},
-	"POST /api/auth/teams/{team}/members/{user}/password-link": {path: inTeam("/members/{user}/password-link"), want: owners201},
-	"POST /api/auth/teams/{team}/transfer":                     {path: inTeam("/transfer"), want: owners204, body: func(of *somebody) map[string]string { return map[string]string{"user": of.guest.user} }},
-	"POST /api/auth/teams/{team}/leave":                        {path: inTeam("/leave"), want: "401 404 204 403 403 403 204 409"},
-	"GET /api/auth/teams/{team}/invitations":                   {path: inTeam("/invitations"), want: owners},
-	"POST /api/auth/teams/{team}/invitations":                  {path: inTeam("/invitations"), want: owners201, body: sends(map[string]string{"role": "viewer"})},
-	"DELETE /api/auth/teams/{team}/invitations/{invitation}":   {path: inTeam("/invitations/{invitation}"), want: owners204},
-	"GET /api/auth/teams/{team}/tokens":                        {path: inTeam("/tokens"), want: owners},
-	"POST /api/auth/teams/{team}/tokens":                       {path: inTeam("/tokens"), want: owners201, body: sends(map[string]string{"name": "x", "scope": "read"})},
-	"DELETE /api/auth/teams/{team}/tokens/{token}":             {path: inTeam("/tokens/{token}"), want: owners204},
-	"GET /api/auth/teams/{team}/audit":                         {path: inTeam("/audit"), want: owners},
+	"POST /api/auth/teams":                                            {path: at("/api/auth/teams"), want: "401 201 201 403 403 403 403 403 201 201", body: sends(map[string]string{"name": "Another"})},
+	"PATCH /api/auth/teams/{team}":                                    {path: inTeam(""), want: owners204, body: sends(map[string]string{"name": "Another"})},
+	"GET /api/auth/teams/{team}/members":                              {path: inTeam("/members"), want: members},
+	"PATCH /api/auth/teams/{team}/members/{user}":                     {path: inTeam("/members/{user}"), want: owners204, body: sends(map[string]string{"role": "editor"})},
+	"DELETE /api/auth/teams/{team}/members/{user}":                    {path: inTeam("/members/{user}"), want: owners204},
+	"POST /api/auth/teams/{team}/members/{user}/password-link":        {path: inTeam("/members/{user}/password-link"), want: owners201},
+	"POST /api/auth/teams/{team}/transfer":                            {path: inTeam("/transfer"), want: owners204, body: func(of *somebody) map[string]string { return map[string]string{"user": of.guest.user} }},
+	"POST /api/auth/teams/{team}/leave":                               {path: inTeam("/leave"), want: "401 404 204 403 403 403 403 403 204 409"},
+	"GET /api/auth/teams/{team}/invitations":                          {path: inTeam("/invitations"), want: owners},
+	"POST /api/auth/teams/{team}/invitations":                         {path: inTeam("/invitations"), want: owners201, body: sends(map[string]string{"role": "viewer"})},
+	"DELETE /api/auth/teams/{team}/invitations/{invitation}":          {path: inTeam("/invitations/{invitation}"), want: owners204},
+	"GET /api/auth/teams/{team}/tokens":                               {path: inTeam("/tokens"), want: owners},
+	"POST /api/auth/teams/{team}/tokens":                              {path: inTeam("/tokens"), want: owners201, body: sends(map[string]string{"name": "x", "scope": "read"})},
+	"DELETE /api/auth/teams/{team}/tokens/{token}":                    {path: inTeam("/tokens/{token}"), want: owners204},
+	"GET /api/auth/teams/{team}/trusted-repositories":                 {path: inTeam("/trusted-repositories"), want: owners},
+	"POST /api/auth/teams/{team}/trusted-repositories":                {path: inTeam("/trusted-repositories"), want: owners201, body: sends(map[string]string{"repository_id": "1", "repository_owner_id": "65", "name": "acme/till"})},
+	"DELETE /api/auth/teams/{team}/trusted-repositories/{repository}": {path: inTeam("/trusted-repositories/{repository}"), want: owners204},
+	"GET /api/auth/teams/{team}/audit":                                {path: inTeam("/audit"), want: owners},
 
-	"GET /.well-known/jwks.json":                        {path: at("/.well-known/jwks.json"), want: everybody},
-	"GET /api/metrics/services":                         {path: at("/api/metrics/services"), want: "401 200 200 200 403 401 200 200"},
-	"GET /api/metrics/deployment-frequency":             {path: of("/api/metrics/deployment-frequency"), want: readers},
-	"GET /api/metrics/change-lead-time":                 {path: of("/api/metrics/change-lead-time"), want: readers},
-	"GET /api/metrics/commits":                          {path: of("/api/metrics/commits"), want: readers},
-	"GET /api/metrics/deployments":                      {path: of("/api/metrics/deployments"), want: readers},
+	"GET /.well-known/jwks.json":            {path: at("/.well-known/jwks.json"), want: everybody},
+	"GET /api/metrics/services":             {path: at("/api/metrics/services"), want: "401 200 200 200 403 401 403 403 200 200"},
+	"GET /api/metrics/deployment-frequency": {path: of("/api/metrics/deployment-frequency"), want: readers},
+	"GET /api/metrics/change-lead-time":     {path: of("/api/metrics/change-lead-time"), want: readers},
+	"GET /api/metrics/commits":              {path: of("/api/metrics/commits"), want: readers},
+	"GET /api/metrics/deployments":          {path: of("/api/metrics/deployments"), want: readers},
+	// Whoever reports what is known already is answered as the first.
+	"POST /api/metrics/deployments": {path: at("/api/metrics/deployments"), want: "401 404 403 403 200 401 200 403 200 200", body: func(of *somebody) map[string]string {
+		return map[string]string{"service": of.service, "external_id": "run-1", "sha": strings.Repeat("ab", 20), "status": "success"}
+	}},
 	"GET /api/metrics/deployments/{deployment}/changes": {path: func(of *somebody) string { return "/api/metrics/deployments/" + of.deploy + "/changes" }, want: readers},
 	// These are the scheduler's; the door hides them.
 	"POST /api/rollup/condense": {path: at("/api/rollup/condense"), want: strings.ReplaceAll(everybody, "200", "401")},
@@ -379,6 +416,7 @@ func (h *building) walk(t *testing.T, method string, d door) {
 	who := map[string]*walker{
 		"nobody": nil, "other": &other.walker, "viewer": &of.viewer, "editor": &of.editor, "owner": &of.walker,
 		"read": {token: of.read}, "report": {token: of.report}, "revoked": {token: of.revoked},
+		"workflow": {token: h.github.Token(of.repository, 65, nil)}, "stranger": {token: h.github.Token(of.repository+1, 65, nil)},
 	}
 	for _, caller := range callers {
 		if _, err := h.db.Exec(t.Context(), "UPDATE links SET used_at = NULL, used_by = NULL, revoked_at = NULL WHERE user_id = $1", of.guest.user); err != nil {

@@ -200,7 +200,12 @@ func TestAThiefOfOneLoginDoesNotGetFar(t *testing.T) {
 			"makes links":                {"INSERT INTO links (kind, secret_hash, expires_at) SELECT 'owner', sha256(''), now() WHERE false", []string{"auth"}},
 			"rewrites the audit log":     {"UPDATE auth_events SET kind = ''", nil},
 			"deletes from the audit log": {"DELETE FROM auth_events", nil},
-			"invents deployments":        {"UPDATE deployments SET status = 'success'", nil},
+			"invents deployments":        {"UPDATE deployments SET status = 'success'", []string{"metrics"}},
+			"moves deployments":          {"UPDATE deployments SET sha = ''", nil},
+			"deletes deployments":        {"DELETE FROM deployments", nil},
+			"has repositories trusted":   {"UPDATE trusted_repositories SET name = ''", []string{"auth"}},
+			"moves trust":                {"UPDATE trusted_repositories SET repository_id = 1", nil},
+			"makes used tokens good":     {"DELETE FROM used_workflow_tokens", []string{"rollup"}},
 			"invents figures":            {"UPDATE rollup_deployments SET deployed = 0", []string{"rollup"}},
 			"moves the schema":           {"UPDATE goose_db_version SET is_applied = true", nil},
 		} {

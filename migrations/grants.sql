@@ -23,6 +23,8 @@ REVOKE ALL ON api_tokens,
   services,
   sessions,
   teams,
+  trusted_repositories,
+  used_workflow_tokens,
   user_identities,
   users
   FROM PUBLIC, dashboard_auth, dashboard_refresh, dashboard_metrics, dashboard_rollup, dashboard_health;
@@ -61,6 +63,10 @@ GRANT SELECT (id, team_id, name, scope, created_by, created_at, expires_at, last
   UPDATE (revoked_at) ON api_tokens TO dashboard_auth;
 GRANT SELECT (kind, user_id, address, created_at),
   INSERT (kind, user_id, address) ON mails TO dashboard_auth;
+GRANT SELECT (id, team_id, repository_id, repository_owner_id, name, environment, created_by, created_at),
+  INSERT (team_id, repository_id, repository_owner_id, name, environment, created_by),
+  UPDATE (name),
+  DELETE ON trusted_repositories TO dashboard_auth;
 GRANT SELECT (id, at, kind, user_id, session_id, team_id, detail),
   INSERT (kind, user_id, session_id, team_id, detail) ON auth_events TO dashboard_auth;
 
@@ -70,21 +76,29 @@ GRANT SELECT (id, user_id, gen, jti, issued_at, expires_at, absolute_expires_at,
 GRANT SELECT (id, session_epoch, disabled_at) ON users TO dashboard_refresh;
 GRANT INSERT (at, kind, user_id, session_id, detail) ON auth_events TO dashboard_refresh;
 
--- metrics answers every question about deliveries: figures from rollups, lists from facts.
+-- metrics takes in reports of deployments and answers every question about deliveries: figures from rollups, lists from facts.
 GRANT SELECT (id, session_epoch, disabled_at) ON users TO dashboard_metrics;
 GRANT SELECT (id, user_id, epoch, revoked_at) ON sessions TO dashboard_metrics;
 GRANT SELECT (user_id, team_id, role) ON memberships TO dashboard_metrics;
 GRANT SELECT (id, team_id, secret_hash, scope, expires_at, revoked_at, last_used_at),
   UPDATE (last_used_at) ON api_tokens TO dashboard_metrics;
+GRANT SELECT (team_id, repository_id, repository_owner_id, environment) ON trusted_repositories TO dashboard_metrics;
+GRANT SELECT (token),
+  INSERT (token, expires_at) ON used_workflow_tokens TO dashboard_metrics;
 GRANT SELECT (id, name, time_zone) ON teams TO dashboard_metrics;
 GRANT SELECT (id, team_id, name) ON repositories TO dashboard_metrics;
 GRANT SELECT (id, repository_id, name, deployed_by) ON services TO dashboard_metrics;
-GRANT SELECT (id, service_id, name, kind) ON environments TO dashboard_metrics;
+GRANT SELECT (id, service_id, name, kind),
+  INSERT (service_id, name, kind),
+  UPDATE (kind) ON environments TO dashboard_metrics;
 GRANT SELECT (id, name) ON authors TO dashboard_metrics;
 GRANT SELECT (repository_id, sha, author_id, authored_at, subject) ON commits TO dashboard_metrics;
-GRANT SELECT (id, environment_id, ref, sha, status, finished_at, baseline) ON deployments TO dashboard_metrics;
+GRANT SELECT (id, environment_id, external_id, ref, sha, status, finished_at, baseline),
+  INSERT (environment_id, external_id, ref, sha, status, finished_at),
+  UPDATE (status, finished_at) ON deployments TO dashboard_metrics;
 GRANT SELECT (deployment_id, sha, lead_seconds) ON deployment_changes TO dashboard_metrics;
-GRANT SELECT (rollup, scope, day) ON dirty_days TO dashboard_metrics;
+GRANT SELECT (rollup, scope, day),
+  INSERT (rollup, scope, day) ON dirty_days TO dashboard_metrics;
 GRANT SELECT (environment_id, day, deployed, failed) ON rollup_deployments TO dashboard_metrics;
 GRANT SELECT (environment_id, metric, day, n, excluded, samples, sketch) ON rollup_samples TO dashboard_metrics;
 GRANT SELECT (repository_id, day, commits) ON rollup_commits TO dashboard_metrics;
@@ -118,9 +132,17 @@ GRANT SELECT (id, kind, user_id, created_at, attempts, due_at, done_at),
   UPDATE (attempts, due_at, done_at),
   DELETE ON mails TO dashboard_rollup;
 GRANT SELECT (id, email, disabled_at) ON users TO dashboard_rollup;
-GRANT SELECT (id),
-  INSERT (kind, secret_hash, user_id, expires_at) ON links TO dashboard_rollup;
 GRANT INSERT (kind, user_id, detail) ON auth_events TO dashboard_rollup;
+GRANT SELECT (id, expires_at),
+  INSERT (kind, secret_hash, user_id, expires_at),
+  UPDATE (note),
+  DELETE ON links TO dashboard_rollup;
+GRANT SELECT (id, expires_at),
+  UPDATE (last_used_at),
+  DELETE ON api_tokens TO dashboard_rollup;
+GRANT SELECT (token, expires_at),
+  UPDATE (expires_at),
+  DELETE ON used_workflow_tokens TO dashboard_rollup;
 
 -- health asks the dependencies whether they answer.
 GRANT SELECT (version_id, is_applied) ON goose_db_version TO dashboard_health;

@@ -38,6 +38,13 @@ var (
 	faults    = tests{"the faults of a database", "./shared/postgres", "^(TestFault|TestRefusedLogin|TestEachBrokenStep|TestConnectionThatTakesNoWrites)", false}
 	dialling  = tests{"the dialling of Cloud SQL", "./shared/postgres", "^TestCloudSQL(IsDialled|ProxyIsAway)", false}
 	scheduled = tests{"the scheduler's guard", "./shared/scheduler", ".", false}
+	published = tests{"the published keys", "./shared/jwks", ".", false}
+	jobs      = tests{"the tokens of jobs", "./shared/workflow", "^Test", false}
+	bound     = tests{"what statements bind", "./shared/access", "^Test", false}
+	reported  = tests{"the reports", "./functions/metrics", "^Test(AReport|Reports[ACc]|WhoMay|Which|What|AJob|AToken|ARefusal|Several|Environments)", false}
+	imported  = tests{"the imports", "./functions/dev/history", "^TestReportsAreLeftAlone$", false}
+	trusting  = tests{"the trust in repositories", "./functions/auth", "^Test(A|Rep).*(Repositor|Trust)", false}
+	pruned    = tests{"the pruning", "./functions/rollup", "^TestPrune", false}
 	simulated = tests{"the scheduler's calls", "./functions/rollup", "^(TestCallsOfTheScheduler|TestOnlyTheJobs)", true}
 	teams     = tests{"the teams", "./functions/auth", "^Test(ATeam|Owners|AnInvitation|Links|ALink|WhoMay|AnAPIToken|AnAccount|TheAudit|TeamsHave)", false}
 	doors     = tests{"the doors", "./functions", "^TestEveryDoorKnowsItsPeople$", false}
@@ -291,6 +298,31 @@ var doctorMutants = []mutant{
 	one("infra/doctor/workflow/trigger.go", "what is left out stays so, or comes back, by no order", "matches = positive(pattern)", "matches = matches || positive(pattern)", workflows),
 	one("infra/doctor/token/token.go", "what the endpoint answers is taken for claims", "if whole := answered(text); whole != \"\" {", "if whole := answered(text); whole == \"\" && text == nil {", claims),
 	one("infra/doctor/workflow/workflow.go", "a called job needs no caller's permission", "append(slices.Clip(outer.Asking), grant(f, id,", "append(slices.Clip(outer.Asking[:0]), grant(f, id,", workflows),
+	one("shared/workflow/token.go", "a pull request reports", `strings.HasPrefix(said.Event, "pull_request") || `, "", jobs),
+	one("shared/workflow/token.go", "what runs for a change by hand reports", ` || strings.HasPrefix(said.Ref, "refs/pull/")`, "", jobs),
+	one("shared/workflow/token.go", "a token for others is one for us", "jwt.WithIssuer(v.issuer), jwt.WithAudience(v.audience), ", "jwt.WithIssuer(v.issuer), ", jobs),
+	one("shared/workflow/token.go", "a token is for others too", "len(c.Audience) != 1", "len(c.Audience) == 0", jobs),
+	one("shared/workflow/token.go", "another kind of token is one", `t.Header["typ"] != "JWT" || `, "", jobs),
+	one("shared/workflow/token.go", "what must be understood is not", ` || t.Header["crit"] != nil`, "", jobs),
+	one("shared/workflow/token.go", "a use is forgotten before the token expires", "c.IssuedAt == nil || c.ExpiresAt.Sub(c.IssuedAt.Time) > longest", "c.IssuedAt == nil", jobs),
+	one("shared/workflow/token.go", "all tokens are one", `v.issuer + "\n" + said.ID`, `v.issuer`, jobs),
+	one("shared/workflow/workflow.go", "keys come in the clear", "!httpapi.IsLoopback(u.Hostname())", `httpapi.IsLoopback("")`, jobs),
+	one("shared/access/teams.go", "the request says what its caller is", "if _, taken := all[name]; taken {", "if false {", bound),
+	one("shared/access/teams.go", "a repository that was handed over is trusted", " AND repository_owner_id = @job_owner", " AND @job_owner::bigint > 0", reported),
+	one("shared/access/teams.go", "any environment will do", "(environment = '' OR lower(environment) = lower(@job_environment))", "(environment = '' OR @job_environment <> '')", reported),
+	one("shared/access/teams.go", "a token is good for ever", " AND EXISTS (SELECT FROM used)", "", reported),
+	one("shared/access/protect.go", "a job reads", "if caller.asks.scope != Report {", "if caller.asks.scope == \"\" {", reported),
+	one("functions/metrics/reported.go", "a failure stands over a success", "array_position(@ranks::text[], excluded.status) > array_position(@ranks, d.status)", "excluded.status <> d.status", reported),
+	one("functions/metrics/reported.go", "the last end counts", "excluded.finished_at < d.finished_at)", "excluded.finished_at > d.finished_at)", reported),
+	one("functions/metrics/reported.go", "the day that a deployment leaves stays as it was", "FROM (SELECT finished_at FROM old UNION SELECT finished_at FROM written)", "FROM (SELECT finished_at FROM written)", reported),
+	one("functions/metrics/reported.go", "a repeat has days computed anew", " AND EXISTS (SELECT FROM written))", ")", reported),
+	one("functions/metrics/reported.go", "days are those of UTC", "(at AT TIME ZONE @time_zone)::date", "(at AT TIME ZONE 'UTC')::date, @time_zone::text AS zone", reported),
+	one("functions/metrics/reported.go", "of two services it is any", "case services > 1:", "case services > 2:", reported),
+	one("functions/metrics/reported.go", "reports do not wait for each other", "DO UPDATE SET kind = environments.kind", "DO NOTHING", reported),
+	one("functions/dev/history/deployments.go", "an import removes what was reported", " AND external_id NOT LIKE 'report:%'", "", imported),
+	one("functions/auth/trusted_repositories.go", "whoever knows an id ends another team's trust", "WHERE r.id = @id AND r.team_id = team.id", "WHERE r.id = @id", trusting),
+	one("functions/auth/trusted_repositories.go", "what is there needs room", "WHERE NOT same) < @most", ") < @most", trusting),
+	one("functions/rollup/credentials.go", "a use is forgotten while the token is good", "expires_at < now() - interval '1 hour'", "true", pruned),
 	one("infra/doctor/workflow/workflow.go", "a job without permissions has the workflow's beside its own", "if permissions == nil && f.Permissions != nil {", "if f.Permissions != nil {", workflows),
 	one("infra/doctor/token/scenario.go", "both forms of sub are one", "byName.Subject, byID.Subject = c.Subjects()", "byName.Subject, _ = c.Subjects()\n\tbyID.Subject = byName.Subject", claims),
 	one("infra/doctor/command/show.go", "a terminal obeys a token", "if r != '\\n' && r != '\\t' && (unicode.IsControl(r)", "if r == 0 && (unicode.IsControl(r)", answers),
@@ -343,6 +375,13 @@ var outageMutants = []mutant{
 	one("shared/scheduler/scheduler.go", "a token without a signature may have expired", "return said, jwt.NewValidator(options...).Validate(said)", "return said, nil", scheduled),
 	one("shared/scheduler/scheduler.go", "an outage of Google's is the token's fault", "err != nil && away.Kind == fault.Unavailable", "err != nil && away.Kind == fault.Late", scheduled),
 	one("shared/scheduler/scheduler.go", "several tokens are one", "len(values) != 1", "len(values) == 0", scheduled),
+	one("shared/jwks/jwks.go", "whoever makes up keys has their issuer asked", "k.tried.IsZero() || now.Sub(k.tried) >= pause", "true", scheduled),
+	one("shared/jwks/jwks.go", "keys are kept for ever", "case key != nil && now.Before(k.until):", "case key != nil:", scheduled),
+	one("shared/jwks/set.go", "short keys will do", "bits < leastBits || ", "", scheduled),
+	one("shared/jwks/set.go", "a check takes as long as a stranger likes", " || bits > mostBits", "", published),
+	one("shared/jwks/jwks.go", "stale keys serve for ever", "now.Before(k.until.Add(k.source.Stale))", "k.source.Stale > 0", published),
+	one("shared/jwks/jwks.go", "who answers elsewhere signs", "return http.ErrUseLastResponse", "return nil", published),
+	one("shared/jwks/jwks.go", "an outage is the token's fault", "return nil, k.due(now), fault.Away(k.source.Name, k.failed)", "return nil, k.due(now), ErrUnknown", published),
 	one("shared/scheduler/scheduler.go", "whom Cloud Run knows by another token is believed", "if g.removed && h.Get(checkedInstead) != \"\" {", "if false {", scheduled),
 	one("shared/scheduler/keys.go", "whoever makes up keys has Google asked", "k.tried.IsZero() || now.Sub(k.tried) >= pause", "true", scheduled),
 	one("shared/scheduler/keys.go", "keys are kept for ever", "key != nil && now.Before(k.until)", "key != nil", scheduled),

@@ -31,7 +31,7 @@ func (k apiTokens) route(api *httpapi.API) {
 	huma.Register(api, access.For(ratelimit.On(huma.Operation{
 		OperationID: "revoke-token", Method: http.MethodDelete, Path: "/api/auth/teams/{team}/tokens/{token}", Security: httpapi.Bearer, DefaultStatus: http.StatusNoContent,
 		Tags: []string{"tokens"}, Summary: "Revoke an API token",
-		Description: "Once this is answered, nothing more is done for it. One that was revoked or has expired is answered the same.", Errors: onTeam,
+		Description: "Holds for every request that comes once this is answered. One that was revoked or has expired is answered the same.", Errors: onTeam,
 	}, &teamUser), access.Owner), k.revoke)
 }
 

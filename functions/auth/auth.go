@@ -42,6 +42,9 @@ var Function = function.Function{
 			Select: "id, team_id, name, scope, created_by, created_at, expires_at, last_used_at, revoked_at",
 			Insert: "team_id, name, scope, secret_hash, created_by, expires_at", Update: "revoked_at"},
 		{Table: "mails", Owner: true, Select: "kind, user_id, address, created_at", Insert: "kind, user_id, address"},
+		{Table: "trusted_repositories", Owner: true,
+			Select: "id, team_id, repository_id, repository_owner_id, name, environment, created_by, created_at",
+			Insert: "team_id, repository_id, repository_owner_id, name, environment, created_by", Update: "name", Delete: true},
 		{Table: "auth_events", Owner: true, Select: "id, at, kind, user_id, session_id, team_id, detail", Insert: "kind, user_id, session_id, team_id, detail"},
 	},
 	Timeout:     10 * time.Second,
@@ -117,6 +120,7 @@ var Function = function.Function{
 		of.route(api)
 		invitations{of}.route(api)
 		apiTokens{of}.route(api)
+		trustedRepositories{of}.route(api)
 		passwordLinks{of, a}.route(api)
 		auditLog{of}.route(api)
 		a.routeAccount(api)

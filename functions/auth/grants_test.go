@@ -109,6 +109,8 @@ func runsATeam(t *testing.T, f *fixture, handler http.Handler, token, team strin
 		!ok(http.MethodPatch, "/api/auth/me", map[string]any{"name": "Another"}, 200) ||
 		!ok(http.MethodPost, at+"/tokens", map[string]any{"name": "x", "scope": "read"}, 201) ||
 		!ok(http.MethodGet, at+"/tokens", nil, 200) || !ok(http.MethodDelete, at+"/tokens/"+id("api_tokens", team), nil, 204) ||
+		!ok(http.MethodPost, at+"/trusted-repositories", shop(), 201) || !ok(http.MethodPost, at+"/trusted-repositories", shop("name", "another"), 201) ||
+		!ok(http.MethodGet, at+"/trusted-repositories", nil, 200) || !ok(http.MethodDelete, at+"/trusted-repositories/"+id("trusted_repositories", team), nil, 204) ||
 		!ok(http.MethodPost, at+"/invitations", map[string]any{"role": "editor"}, 201) || !ok(http.MethodGet, at+"/invitations", nil, 200) ||
 		!ok(http.MethodDelete, at+"/invitations/"+id("links", team), nil, 204) || !ok(http.MethodPost, at+"/invitations", map[string]any{"role": "editor", "for": "Grace"}, 201) ||
 		!ok(http.MethodPost, "/api/auth/links/show", map[string]any{"link": link}, 200) {

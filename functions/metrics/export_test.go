@@ -13,10 +13,10 @@ import (
 const Mine = mine
 
 // Over returns Function over a database that the test has opened.
-func Over(db postgres.DB, now func() time.Time) function.Function {
+func Over(db *postgres.Database, now func() time.Time) function.Function {
 	fn := Function
 	fn.Routes = func(api *httpapi.API, env *function.Env) {
-		access.Protect(api, env)
+		access.ProtectReports(api, env)
 		route(api, view{db: db, now: now})
 	}
 	return fn

@@ -28,7 +28,7 @@ const mine = `,
 // view is the database as one caller may see it. Nothing in this package reaches
 // the database but through it.
 type view struct {
-	db  postgres.DB
+	db  *postgres.Database
 	now func() time.Time
 }
 

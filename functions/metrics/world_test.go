@@ -22,6 +22,7 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/identity/identitytest"
 	"github.com/devops-dashboard/dashboard/shared/postgres/pgtest"
 	"github.com/devops-dashboard/dashboard/shared/redis/redistest"
+	"github.com/devops-dashboard/dashboard/shared/workflow/workflowtest"
 )
 
 // now is a Wednesday, and already Thursday in Shanghai.
@@ -35,6 +36,7 @@ type world struct {
 	pool     *pgxpool.Pool // as the owner
 	settings map[string]string
 	handler  http.Handler
+	github   *workflowtest.GitHub
 
 	member                                     uuid.UUID
 	team, repository, service, env, deployment uuid.UUID
@@ -50,6 +52,9 @@ func newWorld(t testing.TB, zone string) *world {
 	}
 	t.Cleanup(w.pool.Close)
 	w.settings["REDIS_URL"] = redistest.URL(t)
+	w.settings["RATE_LIMIT_SCALE"] = "1000000" // limits are the subject of other tests
+	w.github = workflowtest.New(t, func() time.Time { return now })
+	w.settings["WORKFLOW_ISSUER"], w.settings["PUBLIC_ORIGIN"] = w.github.URL, workflowtest.Audience
 	w.handler = w.serve(metrics.Function, w.url)
 	w.member, w.team = w.newMember(zone)
 	w.repository = w.id("INSERT INTO repositories (team_id, source, external_id, name) VALUES ($1, 'git', '1', 'shop') RETURNING id", w.team)

@@ -36,12 +36,14 @@ var Function = function.Function{
 		{Table: "commits", Select: "repository_id, authored_at, parents"},
 		{Table: "deployments", Select: "id, environment_id, status, finished_at"},
 		{Table: "deployment_changes", Select: "deployment_id, lead_seconds"},
-		// FOR UPDATE asks for a column that may be changed: this one decides nothing.
+		// FOR UPDATE asks for a column that may be changed: these decide nothing.
 		{Table: "sessions", Select: "id, expires_at, revoked_at", Update: "user_agent", Delete: true},
 		{Table: "mails", Select: "id, kind, user_id, created_at, attempts, due_at, done_at", Update: "attempts, due_at, done_at", Delete: true},
 		{Table: "users", Select: "id, email, disabled_at"},
-		{Table: "links", Select: "id", Insert: "kind, secret_hash, user_id, expires_at"},
 		{Table: "auth_events", Insert: "kind, user_id, detail"},
+		{Table: "links", Select: "id, expires_at", Insert: "kind, secret_hash, user_id, expires_at", Update: "note", Delete: true},
+		{Table: "api_tokens", Select: "id, expires_at", Update: "last_used_at", Delete: true},
+		{Table: "used_workflow_tokens", Select: "token, expires_at", Update: "expires_at", Delete: true},
 	},
 	Timeout:     300 * time.Second,
 	Concurrency: 1,

@@ -19,8 +19,8 @@ import (
 
 	"github.com/devops-dashboard/dashboard/functions/rollup"
 	"github.com/devops-dashboard/dashboard/shared/function"
+	"github.com/devops-dashboard/dashboard/shared/jwks"
 	"github.com/devops-dashboard/dashboard/shared/postgres/pgtest"
-	"github.com/devops-dashboard/dashboard/shared/scheduler"
 	"github.com/devops-dashboard/dashboard/shared/scheduler/schedulertest"
 )
 
@@ -48,7 +48,7 @@ func newSimulator(t *testing.T) *simulator {
 		"SCHEDULER_ACCOUNTS": "/api/rollup/condense=" + account("condense") + ",/api/rollup/prune=" + account("prune"),
 	}
 	env := function.NewEnv(slog.New(slog.DiscardHandler), time.Now, func(name string) (string, bool) { value, ok := settings[name]; return value, ok })
-	scheduler.Through(env, s.google.Client())
+	jwks.Through(env, s.google.Client())
 	handler, err := function.Handler(env, rollup.Function)
 	if err != nil {
 		t.Fatal(err)

@@ -3,16 +3,20 @@ package access
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 
 	"github.com/google/uuid"
+
+	"github.com/devops-dashboard/dashboard/shared/workflow"
 )
 
 // Caller is who sent a request to a route whose access is Bearer: a person in a
-// session, or an API token.
+// session, an API token, or a job of a workflow.
 type Caller struct {
-	User    uuid.UUID // of a person
-	Session uuid.UUID // of a person
-	Token   Digest    // of an API token; zero for a person
+	User     uuid.UUID       // of a person
+	Session  uuid.UUID       // of a person
+	Token    Digest          // of an API token; zero for others
+	Workflow *workflow.Token // of a job; nil for others
 
 	asks need
 }
@@ -27,12 +31,17 @@ func DigestOf(secret string) Digest { return sha256.Sum256([]byte(secret)) }
 // Bytes returns the digest as PostgreSQL takes it.
 func (d Digest) Bytes() []byte { return d[:] }
 
-// Subject is what limits count the caller by: the account, or the token.
+// Subject is what limits count the caller by: the account, the token, or the
+// repository of the job.
 func (c Caller) Subject() uuid.UUID {
-	if c.Token != (Digest{}) {
-		return uuid.UUID(c.Token[:len(uuid.UUID{})])
+	subject := c.Token
+	switch {
+	case c.Workflow != nil:
+		subject = DigestOf(fmt.Sprint("repository ", c.Workflow.Repository))
+	case c.Token == Digest{}:
+		return c.User
 	}
-	return c.User
+	return uuid.UUID(subject[:len(uuid.UUID{})])
 }
 
 type callerKey struct{}

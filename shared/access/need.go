@@ -60,7 +60,8 @@ const extension = "x-access"
 // caller has it: a handler reaches a team's rows through that alone.
 func For(op huma.Operation, least Role) huma.Operation { return with(op, need{role: least}) }
 
-// ForTokens is For, for a route that also takes API tokens of a scope.
+// ForTokens is For, for a route that also takes API tokens of a scope and, where that
+// is Report, jobs of workflows.
 func ForTokens(op huma.Operation, least Role, scope Scope) huma.Operation {
 	return with(op, need{least, scope})
 }
@@ -89,6 +90,10 @@ func needOf(op *huma.Operation) need {
 // ErrTokenEnded refuses an API token that does not lead to a team any more, or
 // never has. Whoever can see its row gives this answer.
 var ErrTokenEnded = fault.New(fault.Unauthenticated, "invalid_token", "This API token is not known, has expired, or was revoked. An owner of the team makes a new one.")
+
+// errNoWorkflows refuses the token of a job where there is nothing to report. It is not
+// read: whatever it says, it is of no use there.
+var errNoWorkflows = fault.New(fault.Forbidden, "no_workflows", "This route takes no tokens of workflows, which report and do nothing else. Send an access token, or an API token where the route takes those.")
 
 func (n need) refuses(scope Scope) error {
 	if scope == n.scope {

@@ -16,6 +16,7 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/function"
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
 	"github.com/devops-dashboard/dashboard/shared/identity"
+	"github.com/devops-dashboard/dashboard/shared/workflow"
 )
 
 // Protect has api's Bearer routes ask for a credential: an access token, or an API
@@ -23,7 +24,15 @@ import (
 // Nothing but public keys is needed to check an access token, and nothing at all to
 // refuse an API token whose checksum is wrong; whether a session or a token still
 // lives, the statement finds that Teams is part of.
-func Protect(api *httpapi.API, env *function.Env) {
+func Protect(api *httpapi.API, env *function.Env) { protect(api, env, nil) }
+
+// ProtectReports is Protect for a function with routes that take reports, and so the
+// tokens of workflows. It must declare workflow.Need too.
+func ProtectReports(api *httpapi.API, env *function.Env) {
+	protect(api, env, workflow.VerifierFor(env))
+}
+
+func protect(api *httpapi.API, env *function.Env, workflows *workflow.Verifier) {
 	verifier := identity.VerifierFor(env)
 	api.Guard = func(ctx huma.Context) (context.Context, error) {
 		r, _ := humago.Unwrap(ctx)
@@ -41,6 +50,14 @@ func Protect(api *httpapi.API, env *function.Env) {
 			}
 			caller.Token = DigestOf(text)
 			return WithCaller(ctx.Context(), caller), nil
+		}
+		if workflow.Is(text) {
+			if caller.asks.scope != Report {
+				return nil, errNoWorkflows
+			}
+			job, err := workflows.Read(ctx.Context(), text)
+			caller.Workflow = &job
+			return WithCaller(ctx.Context(), caller), err
 		}
 		known, err := verifier.Access(ctx.Context(), text)
 		if err != nil {

@@ -108,6 +108,9 @@ func (e *Env) framed(name string) string {
 	return frame[slices.IndexFunc(frame, func(s Setting) bool { return s.Name == name })].Default
 }
 
+// PublicOrigin returns where browsers find the product, or "" where nobody has said.
+func (e *Env) PublicOrigin() string { return e.framed("PUBLIC_ORIGIN") }
+
 // Release returns the deployed commit, or "dev" when the build does not know it.
 func (e *Env) Release() string {
 	if v, ok := e.lookup("RELEASE"); ok && v != "" {

@@ -19,6 +19,7 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/fault"
 	"github.com/devops-dashboard/dashboard/shared/function"
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
+	"github.com/devops-dashboard/dashboard/shared/jwks"
 )
 
 // Need declares that a function has schedules.
@@ -35,6 +36,12 @@ const (
 	issuer  = "https://accounts.google.com"
 	removed = "SIGNATURE_REMOVED_BY_GOOGLE"
 )
+
+// googles are Google's public keys:
+// https://accounts.google.com/.well-known/openid-configuration
+// When it is away, those that have had their time are not used on: a call that
+// cannot be checked is one to try again, and the scheduler does.
+var googles = jwks.Source{Name: "Google's keys", URL: "https://www.googleapis.com/oauth2/v3/certs"}
 
 // checkedInstead is the header whose token Cloud Run checks where there is one, and
 // then leaves Authorization as the caller wrote it.
@@ -78,14 +85,14 @@ type guard struct {
 	audience string
 	removed  bool // Cloud Run stands before the function
 	now      func() time.Time
-	keys     *keys
+	keys     *jwks.Keys
 }
 
 // Protect has api's Scheduler routes ask for the token of an account that calls
 // them. The function must declare Need.
 func Protect(api *httpapi.API, env *function.Env) {
 	accounts, _ := parseAccounts(env.Setting("SCHEDULER_ACCOUNTS")) // what is wrong with it, check has said
-	g := guard{accounts, env.Setting("SCHEDULER_AUDIENCE"), env.Setting("SCHEDULER_SIGNATURE") == "removed", env.Now, keysOf(env)}
+	g := guard{accounts, env.Setting("SCHEDULER_AUDIENCE"), env.Setting("SCHEDULER_SIGNATURE") == "removed", env.Now, jwks.For(env, googles)}
 	api.GuardScheduler = func(ctx huma.Context) error {
 		if len(g.accounts) == 0 {
 			return nil
@@ -145,7 +152,7 @@ func (g guard) read(ctx context.Context, token string) (said claims, err error) 
 	}
 	_, err = jwt.NewParser(options...).ParseWithClaims(token, &said, func(t *jwt.Token) (any, error) {
 		id, _ := t.Header["kid"].(string)
-		return g.keys.named(ctx, id)
+		return g.keys.Named(ctx, id)
 	})
 	return said, err
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/devops-dashboard/dashboard/shared/function"
 	"github.com/devops-dashboard/dashboard/shared/httpapi"
+	"github.com/devops-dashboard/dashboard/shared/jwks"
 	"github.com/devops-dashboard/dashboard/shared/scheduler"
 	"github.com/devops-dashboard/dashboard/shared/scheduler/schedulertest"
 )
@@ -78,7 +79,7 @@ func open(t *testing.T, signature string) *world {
 		"SCHEDULER_AUDIENCE":  audience,
 		"SCHEDULER_SIGNATURE": signature,
 	}))
-	scheduler.Through(w.env, w.google.Client())
+	jwks.Through(w.env, w.google.Client())
 	var err error
 	if w.handler, err = function.Handler(w.env, rollup); err != nil {
 		t.Fatal(err)
@@ -459,7 +460,7 @@ func TestGoogleThatHangs(t *testing.T) {
 	} {
 		w := open(t, "checked")
 		env := function.NewEnv(slog.New(slog.DiscardHandler), w.now, lookup(map[string]string{"SCHEDULER_ACCOUNTS": "/nightly=" + nightly, "SCHEDULER_AUDIENCE": audience}))
-		scheduler.Through(env, &http.Client{Transport: transport(answer)})
+		jwks.Through(env, &http.Client{Transport: transport(answer)})
 		var err error
 		if w.handler, err = function.Handler(env, rollup); err != nil {
 			t.Fatal(err)

@@ -96,11 +96,12 @@ type storedDeployment struct {
 	baseline bool
 }
 
-// storedDeployments returns an environment's deployments by external id.
+// storedDeployments returns an environment's deployments by external id, but for those
+// that were reported, which no history knows. No name of a tag has a colon.
 func storedDeployments(ctx context.Context, tx pgx.Tx, environment uuid.UUID) (map[string]storedDeployment, error) {
 	rows, err := tx.Query(ctx, `
 		SELECT external_id, id, sha, extract(epoch FROM finished_at)::bigint, baseline
-		FROM deployments WHERE environment_id = $1`, environment)
+		FROM deployments WHERE environment_id = $1 AND external_id NOT LIKE 'report:%'`, environment)
 	if err != nil {
 		return nil, err
 	}

@@ -300,6 +300,24 @@ func TestOtherTeamsAreLeftAlone(t *testing.T) {
 }
 
 // TestFactsGoWithTheirTeam tries the triggers that stand for foreign keys.
+// What was reported is no history's to remove, also while it is running.
+func TestReportsAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	db := newDB(t)
+	team := newTeam(t, db, "UTC")
+	environment := importOf(t, db, team, tell(3)).Environment
+	_, err := db.Exec(t.Context(), `
+		INSERT INTO deployments (environment_id, external_id, ref, sha, status, finished_at)
+		VALUES ($1, 'report:1', 'reported', $2, 'success', now()), ($1, 'report:2', 'reported', $2, 'running', NULL), ($1, 'gone', 'gone', $2, 'success', now())`, environment, sha(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	importOf(t, db, team, tell(4))
+	if left := column(t, db, `SELECT external_id FROM deployments WHERE ref IN ('reported', 'gone') ORDER BY 1`); !cmp.Equal([]string{"report:1", "report:2"}, left) {
+		t.Errorf("left are %v", left)
+	}
+}
+
 func TestFactsGoWithTheirTeam(t *testing.T) {
 	t.Parallel()
 	db := newDB(t)

@@ -111,7 +111,7 @@ func TestCommandSaysWhatIsWrong(t *testing.T) {
 			t.Errorf("%q: %s", address, got)
 		}
 	}
-	if code, said := ask(t, pgtest.As(t, pgtest.URL(t), "metrics")); code != 1 || !strings.Contains(said, "permission denied") {
+	if code, said := ask(t, pgtest.As(t, pgtest.URL(t), "health")); code != 1 || !strings.Contains(said, "permission denied") {
 		t.Errorf("without rights: exit code %d, %s", code, said)
 	}
 }
