@@ -33,7 +33,7 @@ type Registration struct {
 func (r Registration) validate() (newAccount, error) {
 	var wrong faults
 	account := newAccount{
-		email:    wrong.email(r.Email),
+		email:    wrong.newEmail(r.Email),
 		name:     wrong.name("body.name", r.Name),
 		timeZone: "UTC",
 	}
