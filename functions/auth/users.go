@@ -133,9 +133,10 @@ func findCaller(ctx context.Context, db postgres.DB, caller access.Caller) (acco
 }
 
 // replacePassword gives the account another password, ends all its sessions and
-// opens one. There is no row if the caller was signed out, or the account
-// disabled or given another password, since it was read. The epoch ends also the sessions that a sign-in
-// with the old password opens at this moment, which the update cannot see.
+// opens one; links that would set it once more end as well. There is no row if the
+// caller was signed out, or the account disabled or given another password, since
+// it was read. The epoch ends also the sessions that a sign-in with the old
+// password opens at this moment, which the update cannot see.
 func replacePassword(ctx context.Context, db postgres.DB, caller access.Caller, a account, hash string, o opening) (identity.Session, Profile, error) {
 	var session identity.Session
 	var profile Profile
@@ -145,7 +146,7 @@ WITH u AS (
    WHERE id = $5 AND password_hash = $6 AND disabled_at IS NULL
      AND EXISTS (SELECT FROM sessions s WHERE s.id = $8 AND s.user_id = $5 AND s.epoch = users.session_epoch AND s.revoked_at IS NULL)
   RETURNING id, email, name, session_epoch
-), `+openSession+`, ended AS (
+), `+endPasswordLinks("NULL")+`, `+openSession+`, ended AS (
   UPDATE sessions SET revoked_at = s.issued_at, revoke_reason = 'password'
     FROM s WHERE sessions.user_id = s.user_id AND sessions.revoked_at IS NULL
 ), audit AS (
