@@ -127,7 +127,7 @@ var teamMutants = []mutant{
 	one("functions/auth/memberships.go", "the last owner is removed", "may.act AND (target.role <> 'owner' OR may.spare)\n", "may.act\n", teams),
 	one("functions/auth/memberships.go", "the last owner becomes a viewer", "AND may.act AND (@role = 'owner' OR may.spare)", "AND may.act", teams),
 	one("functions/auth/memberships.go", "owners who go at once see each other", "ORDER BY m.user_id FOR UPDATE),\n\ttarget", "ORDER BY m.user_id),\n\ttarget", teams),
-	one("functions/auth/links.go", "a link is good twice", "WHERE l.secret_hash = ` + parameter + ` FOR UPDATE", "WHERE l.secret_hash = ` + parameter + `", teams),
+	one("functions/auth/links.go", "a link is good twice", "AND l.secret_hash = ` + parameter + ` FOR UPDATE", "AND l.secret_hash = ` + parameter + `", teams),
 	one("functions/auth/links.go", "a link outlives its time", " AND l.expires_at > clock_timestamp() AND CASE", " AND CASE", teams),
 	one("functions/auth/links.go", "an invitation outlives its maker's role", "v.user_id = l.created_by AND v.role = 'owner')", "v.user_id = l.created_by)", teams),
 	one("functions/auth/links.go", "a password link follows into other teams", "l.created_by IS NULL OR ` + ownsAllOf", "true OR ` + ownsAllOf", teams),
