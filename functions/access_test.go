@@ -220,7 +220,7 @@ func (h *building) newToken(t *testing.T, of *somebody, scope string) (secret, i
 func (h *building) newLink(t *testing.T, kind string, team, role, user any) (secret, id string) {
 	t.Helper()
 	secret = access.NewSecret(access.LinkPrefix)
-	err := h.db.QueryRow(t.Context(), "INSERT INTO links (kind, secret_hash, team_id, role, user_id, expires_at) VALUES ($1, $2, $3, $4, $5, now() + interval '1 day') RETURNING id::text",
+	err := h.db.QueryRow(t.Context(), "INSERT INTO links (kind, secret_hash, team_id, role, user_id, created_by, expires_at) VALUES ($1, $2, $3, $4, $5, (SELECT user_id FROM memberships WHERE team_id = $3 AND role = 'owner'), now() + interval '1 day') RETURNING id::text",
 		kind, access.DigestOf(secret).Bytes(), team, role, user).Scan(&id)
 	if err != nil {
 		t.Fatal(err)
@@ -257,6 +257,7 @@ type door struct {
 	path func(of *somebody) string
 	want string
 	body func(of *somebody) map[string]string
+	said map[string]*huma.Response // what the document says of it, where that is asked
 }
 
 // callers are who goes through each door: nobody; a member of another team; a viewer,
@@ -397,6 +398,7 @@ func TestEveryDoorKnowsItsPeople(t *testing.T) {
 			}
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
+				d.said = op.Responses
 				h.walk(t, op.Method, d)
 			})
 		}
@@ -427,6 +429,9 @@ func (h *building) walk(t *testing.T, method string, d door) {
 			body = d.body(of)
 		}
 		w := h.ask(t, method, d.path(of), body, who[caller])
+		if d.said != nil && d.said[strconv.Itoa(w.Code)] == nil {
+			t.Errorf("%s is answered %d, of which the document says nothing", caller, w.Code)
+		}
 		if w.Code != d.says(caller) {
 			t.Errorf("%s is answered %d %s, want %d", caller, w.Code, w.Body, d.says(caller))
 		}

@@ -46,7 +46,7 @@ var (
 	trusting  = tests{"the trust in repositories", "./functions/auth", "^Test(A|Rep).*(Repositor|Trust)", false}
 	pruned    = tests{"the pruning", "./functions/rollup", "^TestPrune", false}
 	simulated = tests{"the scheduler's calls", "./functions/rollup", "^(TestCallsOfTheScheduler|TestOnlyTheJobs)", true}
-	teams     = tests{"the teams", "./functions/auth", "^Test(ATeam|Owners|AnInvitation|Links|ALink|WhoMay|AnAPIToken|AnAccount|TheAudit|TeamsHave)", false}
+	teams     = tests{"the teams", "./functions/auth", "^Test(ATeam|Owners|AnInvitation|Links|ALink|ANew|PasswordLinks|Nobody|Nothing|Deleting|Who|AnAPIToken|AnAccount|TheAudit|TeamsHave)", false}
 	doors     = tests{"the doors", "./functions", "^TestEveryDoorKnowsItsPeople$", false}
 	holders   = tests{"the API tokens", "./functions/metrics", "^TestAToken", false}
 	forgotten = tests{"the forgotten passwords", "./functions/auth", "^(TestForgotten|TestTimeTellsNothingOfForgotten|TestAChanged)", false}
@@ -138,11 +138,18 @@ var teamMutants = []mutant{
 	one("functions/auth/memberships.go", "the last owner is removed", "may.act AND (target.role <> 'owner' OR may.spare)\n", "may.act\n", teams),
 	one("functions/auth/memberships.go", "the last owner becomes a viewer", "AND may.act AND (@role = 'owner' OR may.spare)", "AND may.act", teams),
 	one("functions/auth/memberships.go", "owners who go at once see each other", "ORDER BY m.user_id FOR UPDATE),\n\ttarget", "ORDER BY m.user_id),\n\ttarget", teams),
-	one("functions/auth/links.go", "a link is good twice", "WHERE l.secret_hash = ` + parameter + ` FOR UPDATE", "WHERE l.secret_hash = ` + parameter + `", teams),
-	one("functions/auth/links.go", "a link outlives its time", " AND l.expires_at > clock_timestamp()`", "`", teams),
+	one("functions/auth/links.go", "a link is good twice", "AND l.secret_hash = ` + parameter + ` FOR UPDATE", "AND l.secret_hash = ` + parameter + `", teams),
+	one("functions/auth/links.go", "a link outlives its time", " AND l.expires_at > clock_timestamp() AND CASE", " AND CASE", teams),
+	one("functions/auth/links.go", "an invitation outlives its maker's role", "v.user_id = l.created_by AND v.role = 'owner')", "v.user_id = l.created_by)", teams),
+	one("functions/auth/links.go", "a password link follows into other teams", "l.created_by IS NULL OR ` + ownsAllOf", "true OR ` + ownsAllOf", teams),
+	one("functions/auth/account.go", "a deleted owner's link is an operator's", "SET revoked_at = clock_timestamp() WHERE created_by = $1", "SET revoked_at = NULL WHERE created_by = $1", teams),
+	one("functions/auth/account.go", "an account goes after its password was set anew", " AND u.session_epoch = me.session_epoch FOR UPDATE", " FOR UPDATE", teams),
+	one("functions/auth/links.go", "a new password leaves the other links", "UPDATE links SET revoked_at = clock_timestamp() FROM u\n", "UPDATE links SET revoked_at = NULL FROM u\n", teams),
+	one("functions/auth/password_link.go", "an access token is enough for another password", "if in.User == access.CallerOf(ctx).User {", "if false {", teams),
+	one("functions/auth/links.go", "who accepts and who deletes wait for each other", "id = ` + about(\"team_id\") + ` FOR KEY SHARE", "id = ` + about(\"team_id\") + `", teams),
 	one("functions/auth/links.go", "a link that was taken back is good", "l.used_at IS NULL AND l.revoked_at IS NULL AND", "l.used_at IS NULL AND", teams),
 	one("functions/auth/links.go", "any link is an invitation", "WHERE link.good AND link.kind = 'invitation' AND joined.n", "WHERE link.good AND joined.n", teams),
-	one("functions/auth/password_link.go", "an owner opens the teams of others", "mine.user_id = @caller AND mine.role = 'owner'))", "mine.user_id = @caller AND mine.role = 'owner' OR true))", teams),
+	one("functions/auth/password_link.go", "an owner opens the teams of others", "WHERE may.act AND `+ownsAllOf(\"@caller\", \"target.user_id\")+`", "WHERE may.act", teams),
 	one("functions/auth/password_link.go", "an older link stays good", "UPDATE links SET revoked_at = clock_timestamp() FROM l\n", "UPDATE links SET revoked_at = NULL FROM l\n", teams),
 	one("functions/auth/password_link.go", "a new password leaves the sessions", "FROM s WHERE sessions.user_id = s.user_id AND sessions.revoked_at IS NULL", "FROM s WHERE false AND sessions.user_id = s.user_id AND sessions.revoked_at IS NULL", teams),
 	one("functions/auth/account.go", "the last owner's account goes", "len(kept) > 0 {\n\t\t\treturn err", "len(kept) > 1000 {\n\t\t\treturn err", teams),

@@ -64,6 +64,8 @@ func rename(ctx context.Context, db postgres.DB, caller access.Caller, name stri
 	err := db.QueryRow(ctx, `
 WITH `+living+`, u AS (
   UPDATE users SET name = $3 FROM me WHERE users.id = me.id RETURNING users.id, users.email, users.name
+), audit AS (
+  INSERT INTO auth_events (kind, user_id, session_id) SELECT 'name_changed', u.id, $2 FROM u
 )
 SELECT `+profileColumn+` FROM u`, caller.User, caller.Session, name).Scan(&p)
 	return p, err
@@ -75,7 +77,7 @@ type Export struct {
 	Identities  json.RawMessage `json:"identities" doc:"How the account signs in without its password."`
 	Memberships json.RawMessage `json:"memberships"`
 	Sessions    json.RawMessage `json:"sessions"`
-	Invitations json.RawMessage `json:"invitations" doc:"Those that the account made."`
+	Invitations json.RawMessage `json:"invitations" doc:"Those that the account made or used, and links that set its password."`
 	Tokens      json.RawMessage `json:"tokens" doc:"Those that the account made."`
 	Events      json.RawMessage `json:"events" doc:"What the account did; the last 10,000."`
 }
@@ -91,12 +93,14 @@ func (a *accounts) export(ctx context.Context, _ *struct{}) (*exportOutput, erro
 	out := &exportOutput{CacheControl: "no-store", Disposition: `attachment; filename="account.json"`}
 	e := &out.Body
 	err := a.db.QueryRow(ctx, `
-WITH `+living+`
+WITH `+living+`, audit AS (
+  INSERT INTO auth_events (kind, user_id, session_id) SELECT 'account_exported', me.id, $2 FROM me
+)
 SELECT (SELECT to_jsonb(x) FROM (SELECT u.id, u.email, u.name, u.created_at FROM users u WHERE u.id = me.id) x),
        (SELECT COALESCE(jsonb_agg(x), '[]') FROM (SELECT provider, subject, login, created_at FROM user_identities WHERE user_id = me.id) x),
        (SELECT COALESCE(jsonb_agg(x), '[]') FROM (SELECT t.id AS team, t.name, m.role, m.created_at FROM memberships m JOIN teams t ON t.id = m.team_id WHERE m.user_id = me.id ORDER BY m.created_at) x),
        (SELECT COALESCE(jsonb_agg(x), '[]') FROM (SELECT id, user_agent, created_at, issued_at, expires_at, revoked_at FROM sessions WHERE user_id = me.id ORDER BY created_at) x),
-       (SELECT COALESCE(jsonb_agg(x), '[]') FROM (SELECT id, kind, team_id, role, note, created_at, expires_at, used_at, revoked_at FROM links WHERE created_by = me.id ORDER BY created_at) x),
+       (SELECT COALESCE(jsonb_agg(x), '[]') FROM (SELECT id, kind, team_id, role, note, created_at, expires_at, used_at, revoked_at FROM links WHERE me.id IN (created_by, user_id, used_by) ORDER BY created_at) x),
        (SELECT COALESCE(jsonb_agg(x), '[]') FROM (SELECT id, team_id, name, scope, created_at, expires_at, last_used_at, revoked_at FROM api_tokens WHERE created_by = me.id ORDER BY created_at) x),
        (SELECT COALESCE(jsonb_agg(x), '[]') FROM (SELECT at, kind, session_id, team_id, detail FROM auth_events WHERE user_id = me.id ORDER BY id DESC LIMIT 10000) x)
   FROM me`, caller.User, caller.Session).Scan(&e.Account, &e.Identities, &e.Memberships, &e.Sessions, &e.Invitations, &e.Tokens, &e.Events)
@@ -157,15 +161,17 @@ func (a *accounts) deleteAccount(ctx context.Context, in *deleteAccountInput) (*
 
 // deleteUser deletes the caller's account, and the teams of which they are the only
 // member. Nothing is deleted if it is the last owner of teams with others, which it
-// names. The teams are locked, so that nobody joins one that goes, and then their
+// names. The account is locked, and read anew: a password that was set meanwhile has
+// ended the session. Then the teams, so that nobody joins one that goes, and their
 // owners, as every change of a membership locks them; what follows sees what others
-// did before that.
+// did before that. Links that the account made end: without their maker they would
+// pass for an operator's.
 func deleteUser(ctx context.Context, db *postgres.Database, caller access.Caller) (kept []string, err error) {
 	err = db.Transaction(ctx, func(tx pgx.Tx) error {
 		var id string
 		if err := tx.QueryRow(ctx, `
 WITH `+living+`
-SELECT u.id::text FROM users u, me WHERE u.id = me.id FOR UPDATE OF u`, caller.User, caller.Session).Scan(&id); err != nil {
+SELECT u.id::text FROM users u, me WHERE u.id = me.id AND u.session_epoch = me.session_epoch FOR UPDATE OF u`, caller.User, caller.Session).Scan(&id); err != nil {
 			return err
 		}
 		for _, lock := range []string{
@@ -193,7 +199,9 @@ WITH alone AS (
   DELETE FROM teams t WHERE t.id IN (SELECT team_id FROM memberships WHERE user_id = $1)
      AND NOT EXISTS (SELECT FROM memberships o WHERE o.team_id = t.id AND o.user_id <> $1)
 ), audit AS (
-  INSERT INTO auth_events (kind, user_id, session_id, team_id) SELECT 'account_deleted', $1, $2, m.team_id FROM memberships m WHERE m.user_id = $1
+  INSERT INTO auth_events (kind, user_id, session_id, team_id) SELECT 'account_deleted', $1, $2, m.team_id FROM (SELECT 1) one LEFT JOIN memberships m ON m.user_id = $1
+), spent AS (
+  UPDATE links SET revoked_at = clock_timestamp() WHERE created_by = $1 AND used_at IS NULL AND revoked_at IS NULL
 )
 DELETE FROM users WHERE id = $1`, caller.User, caller.Session)
 		return err

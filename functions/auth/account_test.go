@@ -51,6 +51,13 @@ func TestAnAccountIsDeletedWithWhatIsItsAlone(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{grace.id: "owner"}, c.roles(grace, ada.team)); diff != "" {
 		t.Error(diff)
 	}
+	// Who belongs to no team leaves a trace as well.
+	hedy := c.person("Hedy")
+	c.exec(t, "DELETE FROM teams WHERE id = $1", hedy.team)
+	c.want(remove(hedy, password), http.StatusNoContent)
+	if n := c.count(t, "auth_events WHERE kind = 'account_deleted' AND user_id = $1", hedy.id); n != 1 {
+		t.Errorf("%d events tell of Hedy", n)
+	}
 	// Her acts stay, without her name.
 	events := c.audit(grace, ada.team)
 	if len(events) == 0 || events[0].Kind != "account_deleted" || *events[0].By != (auth.EventActor{ID: ada.id}) {
@@ -70,13 +77,16 @@ func TestAnAccountIsExportedWhole(t *testing.T) {
 	if profile.Name != "Ada Lovelace" || profile.Email != ada.email {
 		t.Errorf("the profile is %+v", profile)
 	}
+	grace := c.person("Grace")
+	c.joins(ada, grace, "viewer")
+	c.want(c.as(ada, http.MethodPost, "/api/auth/me/export", nil, nil), http.StatusOK)
 	var export auth.Export
 	got := c.as(ada, http.MethodPost, "/api/auth/me/export", nil, &export)
 	c.want(got, http.StatusOK)
 	if got.Header.Get("Content-Disposition") != `attachment; filename="account.json"` || strings.Contains(got.Raw, "argon2") || strings.Contains(got.Raw, "secret") {
 		t.Errorf("exported %v %s", got.Header, got.Raw)
 	}
-	for part, want := range map[string]json.RawMessage{"Ada Lovelace": export.Account, ada.team: export.Memberships, "issued_at": export.Sessions, "Grace": export.Invitations, "board": export.Tokens, "token_made": export.Events} {
+	for part, want := range map[string]json.RawMessage{"Ada Lovelace": export.Account, ada.team: export.Memberships, "issued_at": export.Sessions, "Grace": export.Invitations, grace.team: export.Invitations, "board": export.Tokens, "token_made": export.Events, "name_changed": export.Events, "account_exported": export.Events} {
 		if !strings.Contains(string(want), part) {
 			t.Errorf("%s is not in %s", part, want)
 		}

@@ -63,7 +63,7 @@ func TestTeamsHaveLimits(t *testing.T) {
 	owner, guest := c.person("Ada"), c.person("Grace")
 	link := c.invitation(owner, "viewer")
 	c.exec(t, `INSERT INTO api_tokens (team_id, name, scope, secret_hash, expires_at) SELECT $1, 'x', 'read', sha256(n::text::bytea), now() + interval '1 day' FROM generate_series(1, 50) n`, owner.team)
-	c.exec(t, `INSERT INTO links (kind, team_id, role, secret_hash, expires_at) SELECT 'invitation', $1, 'viewer', sha256(n::text::bytea), now() + interval '1 day' FROM generate_series(1, 99) n`, owner.team)
+	c.exec(t, `INSERT INTO links (kind, team_id, role, secret_hash, created_by, expires_at) SELECT 'invitation', $1, 'viewer', sha256(n::text::bytea), $2, now() + interval '1 day' FROM generate_series(1, 99) n`, owner.team, owner.id)
 	c.exec(t, `WITH t AS (INSERT INTO teams (name) SELECT 'x' FROM generate_series(1, 49) RETURNING id) INSERT INTO memberships (user_id, team_id, role) SELECT $1, id, 'owner' FROM t`, guest.id)
 	team := "/api/auth/teams/" + owner.team
 	for most, got := range map[string]answer{

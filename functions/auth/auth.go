@@ -67,8 +67,8 @@ var Function = function.Function{
 		huma.Register(api, ratelimit.On(huma.Operation{
 			OperationID: "register", Method: http.MethodPost, Path: "/api/auth/register", Security: httpapi.Public, DefaultStatus: http.StatusCreated,
 			Tags: []string{"auth"}, Summary: "Open an account",
-			Description: "Makes an account and its first team, and signs in: the answer holds an access token and sets the session cookie.",
-			Errors:      []int{http.StatusConflict, http.StatusServiceUnavailable},
+			Description: "Makes an account and its first team, and signs in: the answer holds an access token and sets the session cookie. A link decides who may where REGISTRATION does not let everybody.",
+			Errors:      append([]int{http.StatusForbidden, http.StatusConflict}, onLink...),
 		}, &registerAddress, &registerDay, &registerNetwork, &registerAccount), a.register)
 		huma.Register(api, ratelimit.On(huma.Operation{
 			OperationID: "login", Method: http.MethodPost, Path: "/api/auth/login", Security: httpapi.Public,

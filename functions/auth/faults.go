@@ -2,7 +2,6 @@ package auth
 
 import (
 	"strings"
-	"unicode"
 
 	"github.com/devops-dashboard/dashboard/shared/fault"
 	"github.com/devops-dashboard/dashboard/shared/zone"
@@ -35,11 +34,21 @@ func (f *faults) email(text string) address {
 	return a
 }
 
+// newEmail is email for an account to be, which others will see.
+func (f *faults) newEmail(text string) address {
+	before := len(*f)
+	a := f.email(text)
+	if len(*f) == before && !isPlain(text) {
+		f.add("body.email", "must have no character that is not seen, and letters of Latin, Greek or Cyrillic in each part, not of several: they look alike")
+	}
+	return a
+}
+
 // name takes the name of a person or a team without the space around it.
 func (f *faults) name(location, text string) string {
 	text = strings.TrimSpace(text)
-	if text == "" || strings.ContainsFunc(text, unicode.IsControl) {
-		f.add(location, "must have characters other than spaces, and no line break or other control character")
+	if !isSeen(text) {
+		f.add(location, "must have characters other than spaces, and no line break, change of direction or other character that is not seen")
 	}
 	return text
 }

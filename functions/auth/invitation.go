@@ -26,7 +26,7 @@ func (i invitations) route(api *httpapi.API) {
 	huma.Register(api, access.For(ratelimit.On(huma.Operation{
 		OperationID: "invite", Method: http.MethodPost, Path: "/api/auth/teams/{team}/invitations", Security: httpapi.Bearer, DefaultStatus: http.StatusCreated,
 		Tags: []string{"teams"}, Summary: "Invite somebody",
-		Description: "Makes a link that lets one person into the team, once, within 7 days. It is shown here and never again. A team has at most 100 open ones.",
+		Description: "Makes a link that lets one person into the team, once, within 7 days and while the caller is an owner. It is shown here and never again. A team has at most 100 open ones.",
 		Errors:      onChange,
 	}, &teamUser), access.Owner), i.create)
 	huma.Register(api, access.For(huma.Operation{
@@ -187,7 +187,7 @@ func (l link) judge(kinds ...string) error {
 	case l.revoked:
 		return fault.New(fault.Gone, "link_revoked", "This link was taken back."+remedy)
 	case !l.good:
-		return fault.New(fault.Gone, "link_expired", "This link has expired."+remedy)
+		return fault.New(fault.Gone, "link_expired", "This link has expired, or who made it could not make it any more."+remedy)
 	}
 	for _, kind := range kinds {
 		if l.kind == kind {
@@ -209,8 +209,8 @@ func (i invitations) accept(ctx context.Context, in *linkInput) (*teamOutput, er
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil, identity.ErrSessionEnded
-	case postgres.Violates(err, "memberships_team_id_fkey"): // the team was deleted at this moment, and its links
-		return nil, link{}.judge()
+	case postgres.Violates(err, "memberships_user_id_fkey"): // the account was deleted at this moment
+		return nil, identity.ErrSessionEnded
 	case err != nil:
 		return nil, err
 	case a.team != nil:

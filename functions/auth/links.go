@@ -18,17 +18,39 @@ const (
 	ownerLifetime      = 24 * time.Hour
 )
 
-// good is the condition of a link l that was not used, not revoked, and is not too
-// old.
-const good = `l.used_at IS NULL AND l.revoked_at IS NULL AND l.expires_at > clock_timestamp()`
+// good is the condition of a link l that was not used, not revoked, is not too old,
+// and which who made it could still make: a link that somebody keeps must not lead
+// back in when they are no owner any more, nor into a team that the member of a
+// password link has joined since.
+var good = `l.used_at IS NULL AND l.revoked_at IS NULL AND l.expires_at > clock_timestamp() AND CASE l.kind
+    WHEN 'invitation' THEN EXISTS (SELECT FROM memberships v WHERE v.team_id = l.team_id AND v.user_id = l.created_by AND v.role = 'owner')
+    WHEN 'password' THEN l.created_by IS NULL OR ` + ownsAllOf("l.created_by", "l.user_id") + `
+    ELSE true END`
+
+// ownsAllOf is the condition that one account owns the teams of another, all there
+// are and one at least.
+func ownsAllOf(owner, member string) string {
+	return `(SELECT COALESCE(bool_and(mine.user_id IS NOT NULL), false) FROM memberships theirs
+      LEFT JOIN memberships mine ON mine.team_id = theirs.team_id AND mine.user_id = ` + owner + ` AND mine.role = 'owner'
+     WHERE theirs.user_id = ` + member + `)`
+}
 
 // linkOf is the part of a statement that finds and locks the link whose secret is
 // hashed to the parameter, as link. Who waits for the lock sees what the one before
-// made of it, so that a link does its one thing once.
+// made of it, so that a link does its one thing once. The account and the team that
+// it is about are locked before it, in the order of deleteUser, which takes links
+// along: else the two would wait for each other.
 func linkOf(parameter string) string {
-	return `link AS MATERIALIZED (
+	about := func(column string) string {
+		return `(SELECT l.` + column + ` FROM links l WHERE l.secret_hash = ` + parameter + `)`
+	}
+	return `whose AS MATERIALIZED (
+  SELECT id FROM users WHERE id = ` + about("user_id") + ` FOR NO KEY UPDATE
+), place AS MATERIALIZED (
+  SELECT id FROM teams WHERE (SELECT count(*) FROM whose) >= 0 AND id = ` + about("team_id") + ` FOR KEY SHARE
+), link AS MATERIALIZED (
   SELECT l.id, l.kind, l.team_id, l.role, l.user_id, l.used_at, l.used_by, l.revoked_at, ` + good + ` AS good
-    FROM links l WHERE l.secret_hash = ` + parameter + ` FOR UPDATE
+    FROM links l WHERE (SELECT count(*) FROM place) >= 0 AND l.secret_hash = ` + parameter + ` FOR UPDATE
 )`
 }
 

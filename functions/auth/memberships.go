@@ -12,11 +12,13 @@ import (
 // owners are those of the team, locked, and the member it is about, locked after
 // them. Locking a row reads it anew: of two owners who leave at the same time, the
 // second finds the first gone, and of two who remove each other, the second finds
-// that they are no owner any more. Owners are locked in one order and before
-// anybody else, so that nobody waits in a circle.
+// that they are no owner any more. The accounts come first, as in deleteUser, and
+// owners in one order and before anybody else, so that nobody waits in a circle.
 const owners = `,
+	people AS MATERIALIZED (
+		SELECT id FROM users WHERE (SELECT count(*) FROM team) > 0 AND id IN (@caller, @user) ORDER BY id FOR KEY SHARE),
 	owners AS MATERIALIZED (
-		SELECT m.user_id FROM memberships m WHERE m.team_id = (SELECT id FROM team) AND m.role = 'owner'
+		SELECT m.user_id FROM memberships m WHERE (SELECT count(*) FROM people) > 0 AND m.team_id = (SELECT id FROM team) AND m.role = 'owner'
 		ORDER BY m.user_id FOR UPDATE),
 	target AS MATERIALIZED (
 		SELECT m.user_id, m.role FROM memberships m

@@ -28,7 +28,7 @@ func (p passwordLinks) route(api *httpapi.API) {
 	huma.Register(api, access.For(ratelimit.On(huma.Operation{
 		OperationID: "make-password-link", Method: http.MethodPost, Path: "/api/auth/teams/{team}/members/{user}/password-link", Security: httpapi.Bearer, DefaultStatus: http.StatusCreated,
 		Tags: []string{"teams"}, Summary: "Make a link for a forgotten password",
-		Description: "Whoever has the link sets the member's password, once, within an hour. It is made for members who belong to no team but those that the caller owns: it opens all that the member may see.",
+		Description: "Whoever has the link sets the member's password, once, within an hour, and while the caller could make it. It is made for members who belong to no team but those that the caller owns: it opens all that the member may see.",
 		Errors:      onChange,
 	}, &teamUser), access.Owner), p.create)
 	huma.Register(api, ratelimit.On(huma.Operation{
@@ -56,6 +56,10 @@ type passwordLinkOutput struct {
 }
 
 func (p passwordLinks) create(ctx context.Context, in *MemberInput) (*passwordLinkOutput, error) {
+	if in.User == access.CallerOf(ctx).User {
+		// An access token that was left open must not be enough to take the account over.
+		return nil, fault.InvalidField("path.user", "must be somebody else: PUT /api/auth/password changes your own, and an operator can make a link")
+	}
 	secret := access.NewSecret(access.LinkPrefix)
 	o, expires, err := p.linkForMember(ctx, in.Team, in.User, access.DigestOf(secret))
 	switch {
@@ -76,9 +80,7 @@ func (t teams) linkForMember(ctx context.Context, team, member uuid.UUID, secret
 	l AS (
 		INSERT INTO links (kind, secret_hash, user_id, created_by, expires_at)
 		SELECT 'password', @secret, target.user_id, @caller, now() + @lifetime::interval FROM target, may
-		WHERE may.act AND NOT EXISTS (
-			SELECT FROM memberships theirs WHERE theirs.user_id = target.user_id AND NOT EXISTS (
-				SELECT FROM memberships mine WHERE mine.team_id = theirs.team_id AND mine.user_id = @caller AND mine.role = 'owner'))
+		WHERE may.act AND `+ownsAllOf("@caller", "target.user_id")+`
 		RETURNING id, expires_at, jsonb_build_object('user', user_id, 'link', id) AS detail),
 	older AS (
 		UPDATE links SET revoked_at = clock_timestamp() FROM l

@@ -32,7 +32,7 @@ type Registration struct {
 // account returns the account that the registration asks for, without its password.
 func (r Registration) account(wrong *faults) newAccount {
 	account := newAccount{
-		email:    wrong.email(r.Email),
+		email:    wrong.newEmail(r.Email),
 		name:     wrong.name("body.name", r.Name),
 		timeZone: "UTC",
 	}

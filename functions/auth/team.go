@@ -89,7 +89,7 @@ func (t teams) create(ctx context.Context, in *createTeamInput) (*teamOutput, er
 	}
 	team, err := newTeam(ctx, t.db, access.CallerOf(ctx), name, zone)
 	switch {
-	case errors.Is(err, pgx.ErrNoRows):
+	case errors.Is(err, pgx.ErrNoRows), postgres.Violates(err, "memberships_user_id_fkey"): // the account was deleted at this moment
 		return nil, identity.ErrSessionEnded
 	case unknownTimeZone(err):
 		return nil, fault.InvalidField("body.time_zone", timeZoneRule)

@@ -36,6 +36,7 @@ func newCrowd(t *testing.T) *crowd {
 	t.Helper()
 	f := open(t)
 	f.settings["RATE_LIMIT_SCALE"] = "1000000"
+	f.settings["DATABASE_EXEC_MODE"] = "exec" // the harder one: types are known from Go alone; functions/access_test.go has the other
 	return &crowd{fixture: f, t: t, handler: f.handler(t)}
 }
 

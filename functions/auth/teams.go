@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -55,6 +56,10 @@ const acting = `,
 const note = `INSERT INTO auth_events (kind, user_id, session_id, team_id, detail)
 		SELECT @kind, actor.id, actor.session, @team::uuid, detail FROM actor, `
 
+// deletedMeanwhile are the constraints that refuse what is made for a team, or by an
+// account, that is being deleted at this moment.
+var deletedMeanwhile = []string{"links_team_id_fkey", "links_created_by_fkey", "api_tokens_team_id_fkey", "api_tokens_created_by_fkey"}
+
 // inTeam runs a statement that begins with access.Teams and acting, and scans its
 // one row. There is no row, or a role or a session is missing: that is a fault.
 func (t teams) inTeam(ctx context.Context, team uuid.UUID, sql string, args pgx.NamedArgs, into ...any) error {
@@ -62,7 +67,7 @@ func (t teams) inTeam(ctx context.Context, team uuid.UUID, sql string, args pgx.
 	bound := clause.Args(args)
 	bound["team"] = team
 	err := t.db.QueryRow(ctx, clause.SQL+acting+sql, bound).Scan(into...)
-	if errors.Is(err, pgx.ErrNoRows) {
+	if errors.Is(err, pgx.ErrNoRows) || slices.ContainsFunc(deletedMeanwhile, func(name string) bool { return postgres.Violates(err, name) }) {
 		return access.Refusal(ctx, t.db, team)
 	}
 	return err

@@ -136,10 +136,11 @@ func findCaller(ctx context.Context, db postgres.DB, caller access.Caller) (acco
 	return a, email, err
 }
 
-// replacePassword gives the account another password, ends all its sessions and the
-// links that would set yet another, and opens a session. There is no row if the caller was signed out, or the account
-// disabled or given another password, since it was read. The epoch ends also the sessions that a sign-in
-// with the old password opens at this moment, which the update cannot see.
+// replacePassword gives the account another password, ends all its sessions and
+// opens one; links that would set it once more end as well. There is no row if the
+// caller was signed out, or the account disabled or given another password, since
+// it was read. The epoch ends also the sessions that a sign-in with the old
+// password opens at this moment, which the update cannot see.
 func replacePassword(ctx context.Context, db postgres.DB, caller access.Caller, a account, hash string, mails bool, o opening) (identity.Session, Profile, error) {
 	var session identity.Session
 	var profile Profile
