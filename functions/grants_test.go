@@ -183,7 +183,7 @@ func TestAThiefOfOneLoginDoesNotGetFar(t *testing.T) {
 			may []string // who else than nobody
 		}{
 			"reads password hashes":      {"SELECT password_hash FROM users", []string{"auth"}},
-			"reads addresses":            {"SELECT email FROM users", []string{"auth"}},
+			"reads addresses":            {"SELECT email FROM users", []string{"auth", "rollup"}},
 			"makes users":                {"INSERT INTO users (email, email_key, name, password_hash) VALUES ('a', 'a', 'a', '')", []string{"auth"}},
 			"sets passwords":             {"UPDATE users SET password_hash = ''", []string{"auth"}},
 			"renames users":              {"UPDATE users SET name = ''", []string{"auth"}},
@@ -197,7 +197,7 @@ func TestAThiefOfOneLoginDoesNotGetFar(t *testing.T) {
 			"reads the audit log":        {"SELECT kind FROM auth_events", []string{"auth"}},
 			"makes API tokens":           {"INSERT INTO api_tokens (team_id, name, scope, secret_hash, expires_at) SELECT id, '', 'read', sha256(''), now() FROM teams WHERE false", []string{"auth"}},
 			"revives API tokens":         {"UPDATE api_tokens SET expires_at = now()", nil},
-			"makes links":                {"INSERT INTO links (kind, secret_hash, expires_at) SELECT 'owner', sha256(''), now() WHERE false", []string{"auth"}},
+			"makes links":                {"INSERT INTO links (kind, secret_hash, expires_at) SELECT 'owner', sha256(''), now() WHERE false", []string{"auth", "rollup"}},
 			"rewrites the audit log":     {"UPDATE auth_events SET kind = ''", nil},
 			"deletes from the audit log": {"DELETE FROM auth_events", nil},
 			"invents deployments":        {"UPDATE deployments SET status = 'success'", []string{"metrics"}},
