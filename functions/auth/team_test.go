@@ -1,12 +1,10 @@
 package auth_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -289,27 +287,15 @@ func TestAnInvitationIsUsedOnceByThoseWhoWait(t *testing.T) {
 	c := newCrowd(t)
 	owner, people := c.person("Ada"), []person{c.person("Grace"), c.person("Hedy")}
 	secret := c.invitation(owner, "viewer")
-	hold, err := c.db.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = hold.Rollback(context.WithoutCancel(t.Context())) }()
-	if _, err := hold.Exec(t.Context(), "SELECT FROM links FOR UPDATE"); err != nil {
-		t.Fatal(err)
-	}
 	got := make([]answer, len(people))
 	var all sync.WaitGroup
-	for i, p := range people {
-		all.Go(func() {
-			got[i] = c.as(p, http.MethodPost, "/api/auth/invitations/accept", map[string]any{"link": secret}, nil)
-		})
-	}
-	for c.count(t, "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") < len(people) {
-		runtime.Gosched()
-	}
-	if err := hold.Commit(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	c.hold("SELECT FROM links FOR UPDATE", nil, len(people), func() {
+		for i, p := range people {
+			all.Go(func() {
+				got[i] = c.as(p, http.MethodPost, "/api/auth/invitations/accept", map[string]any{"link": secret}, nil)
+			})
+		}
+	})
 	all.Wait()
 	if first, second := got[0].Status, got[1].Status; first+second != http.StatusOK+http.StatusGone || len(c.roles(owner, owner.team)) != 2 {
 		t.Errorf("answered %d %s and %d %s", first, got[0].Raw, second, got[1].Raw)
