@@ -56,7 +56,8 @@ type Keys struct {
 	held   map[string]*rsa.PublicKey
 	until  time.Time // held may be used
 	tried  time.Time
-	failed error // the last question did
+	asked  bool  // a question is on its way
+	failed error // the last one that was answered did
 }
 
 // Through has the process ask all issuers through a client. It must come before the
@@ -106,11 +107,11 @@ func (k *Keys) look(id string) (key *rsa.PublicKey, due bool, err error) {
 	case key != nil && now.Before(k.until):
 		return key, false, nil
 	case k.failed == nil:
-		return nil, k.due(now), ErrUnknown
+		return nil, k.asked || k.due(now), ErrUnknown // what is on its way may name it
 	case key != nil && now.Before(k.until.Add(k.source.Stale)):
 		return key, k.due(now), nil
 	}
-	return nil, k.due(now), fault.Away(k.source.Name, k.failed)
+	return nil, k.asked || k.due(now), fault.Away(k.source.Name, k.failed)
 }
 
 func (k *Keys) due(now time.Time) bool { return k.tried.IsZero() || now.Sub(k.tried) >= pause }
@@ -122,7 +123,7 @@ func (k *Keys) ask() (any, error) {
 	now := k.now()
 	due := k.due(now)
 	if due {
-		k.tried = now
+		k.tried, k.asked = now, true
 	}
 	k.mu.Unlock()
 	if !due {
@@ -131,6 +132,7 @@ func (k *Keys) ask() (any, error) {
 	held, fresh, err := k.fetch()
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.asked = false
 	if k.failed = err; err == nil {
 		k.held, k.until = held, now.Add(min(max(fresh, pause), longest))
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -160,15 +161,53 @@ func TestKnownKeysWaitForNobody(t *testing.T) {
 	// Who leaves does not wait either, and learns nothing of the key.
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got := is(keys.Named(ctx, "made up")); got != "unknown" {
-		t.Error(got) // it is not yet time to ask again
-	}
-	c.pass(10 * time.Second)
 	if got := is(keys.Named(ctx, "made up")); got != "away" {
 		t.Error(got)
 	}
 	close(slow)
 	other.Wait()
+}
+
+// Whose key is not known yet waits for the question that is on its way, and is not
+// told that there is none.
+func TestWhoComesMeanwhileWaitsForTheAnswer(t *testing.T) {
+	t.Parallel()
+	issuer := jwkstest.New(t)
+	id := signer(t, issuer)
+	synctest.Test(t, func(t *testing.T) {
+		answer := make(chan struct{})
+		keys := jwks.New(&http.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
+			<-answer
+			return issuer.RoundTrip(r)
+		})}, time.Now, source(time.Hour))
+		for _, when := range []string{"at first", "when they have had their time", "when that failed"} {
+			asked := issuer.Asked()
+			var all sync.WaitGroup
+			for range 2 {
+				all.Go(func() {
+					if got := is(keys.Named(t.Context(), id)); got != "known" {
+						t.Errorf("%s: %s", when, got)
+					}
+				})
+				synctest.Wait() // the first has asked, and the second comes while it waits
+			}
+			answer <- struct{}{}
+			all.Wait()
+			if got := issuer.Asked() - asked; got != 1 {
+				t.Errorf("%s: the issuer was asked %d times", when, got)
+			}
+			if when == "when they have had their time" {
+				issuer.Answer(func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) })
+				time.Sleep(3 * time.Hour)
+				go func() { answer <- struct{}{} }()
+				if got := is(keys.Named(t.Context(), id)); got != "away" {
+					t.Error(got)
+				}
+				issuer.Answer(nil)
+			}
+			time.Sleep(time.Hour)
+		}
+	})
 }
 
 // Who signs is decided by who answers at the source, in an answer that has an end.
