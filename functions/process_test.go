@@ -143,6 +143,40 @@ func (p *process) resident(t testing.TB) int64 {
 	return 0
 }
 
+// dialled is how many TCP connections the process has open that it did not accept.
+func (p *process) dialled(t testing.TB) (n int) {
+	t.Helper()
+	folder := fmt.Sprintf("/proc/%d/", p.command.Process.Pid)
+	files, err := os.ReadDir(folder + "fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := map[string]bool{}
+	for _, file := range files {
+		if target, err := os.Readlink(folder + "fd/" + file.Name()); err == nil {
+			own[strings.TrimSuffix(strings.TrimPrefix(target, "socket:["), "]")] = true
+		}
+	}
+	port, err := strconv.Atoi(p.url[strings.LastIndex(p.url, ":")+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range []string{"net/tcp", "net/tcp6"} {
+		text, err := os.ReadFile(folder + table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			// The second field is the local address, the tenth the inode.
+			fields := strings.Fields(line)
+			if len(fields) > 9 && own[fields[9]] && !strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", port)) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 func freePort(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -3,6 +3,7 @@ package functions_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -43,9 +44,26 @@ func main() {
 }
 `
 
+var inits = regexp.MustCompile(`(?m)^init \S+ @[\d.]+ ms, ([\d.]+) ms clock`)
+
+// initialised is how long the packages took before main, by what the runtime says
+// with GODEBUG=inittrace=1.
+func initialised(b *testing.B, says string) (total time.Duration) {
+	b.Helper()
+	for _, found := range inits.FindAllStringSubmatch(says, -1) {
+		took, err := time.ParseDuration(found[1] + "ms")
+		if err != nil {
+			b.Fatal(err)
+		}
+		total += took
+	}
+	return total
+}
+
 // BenchmarkStart measures each function from its start to its first answer 200,
 // against an empty function on the same framework: the least of 20 starts each,
-// in turns, so that a busy machine slows all of them alike. Where that is over
+// in turns, so that a busy machine slows all of them alike; how long packages take
+// before main; and that nothing was dialled by then. Where that is over
 // the budget, it measures on before it says so: the least only gets truer.
 //
 //	go test ./functions -run '^$' -bench Start -benchtime 1x
@@ -60,6 +78,7 @@ func BenchmarkStart(b *testing.B) {
 		env                []string
 		least              time.Duration
 		resident           int64
+		init               time.Duration // before main, the least of its starts
 	}
 	all := []*candidate{{name: "hello", binary: build(b, ".", source), path: "/", env: []string{"FUNCTION_TARGET=Hello"}}}
 	for _, fn := range functions.All {
@@ -68,9 +87,15 @@ func BenchmarkStart(b *testing.B) {
 	over := func(c *candidate) bool { return float64(c.least) > budgetOf(c.name).starts*float64(all[0].least) }
 	for i := 0; i < starts || i < patience && slices.ContainsFunc(all, over); i++ {
 		for _, c := range all {
-			p := launch(b, c.binary, c.path, c.env...)
+			p := launch(b, c.binary, c.path, append(slices.Clip(c.env), "GODEBUG=inittrace=1")...)
 			c.resident = max(c.resident, p.resident(b))
+			if open := p.dialled(b); open > 0 {
+				b.Errorf("%s has dialled %d connections before a request that needs one", c.name, open)
+			}
 			p.end()
+			if init := initialised(b, p.says.String()); c.init == 0 || init < c.init {
+				c.init = init
+			}
 			if c.least == 0 || p.took < c.least {
 				c.least = p.took
 			}
@@ -86,11 +111,13 @@ func BenchmarkStart(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 			b.ReportMetric(float64(c.least.Microseconds())/1000, "start-ms")
 			b.ReportMetric(ratio, "times-hello")
+			b.ReportMetric(float64(c.init.Microseconds())/1000, "init-ms")
 			b.ReportMetric(float64(info.Size())/1e6, "binary-MB")
 			b.ReportMetric(float64(c.resident)/1e6, "resident-MB")
 			most := budgetOf(c.name)
 			if over(c) || info.Size() > most.bytes || c.resident > most.resident {
-				b.Errorf("more than its budget of %.0f starts, %d bytes, %d bytes resident", most.starts, most.bytes, most.resident)
+				b.Errorf("%.2f starts, %d bytes, %d bytes resident: more than its budget of %.0f, %d, %d",
+					ratio, info.Size(), c.resident, most.starts, most.bytes, most.resident)
 			}
 		})
 	}
