@@ -46,10 +46,16 @@ type instance struct {
 	next    chan struct{} // closed when another has taken its place
 }
 
-// launch starts the function and returns once it serves.
+// launch starts this binary as the function and returns once it serves.
 func launch(t testing.TB, settings map[string]string) *instance {
 	t.Helper()
-	i := &instance{url: "http://127.0.0.1:" + freePort(t), command: exec.Command(os.Args[0]), says: filepath.Join(t.TempDir(), "log"), ended: make(chan struct{}), next: make(chan struct{})}
+	return launchProgram(t, os.Args[0], settings)
+}
+
+// launchProgram is launch of another binary.
+func launchProgram(t testing.TB, program string, settings map[string]string) *instance {
+	t.Helper()
+	i := &instance{url: "http://127.0.0.1:" + freePort(t), command: exec.Command(program), says: filepath.Join(t.TempDir(), "log"), ended: make(chan struct{}), next: make(chan struct{})}
 	i.command.Env = append(os.Environ(), beRefresh+"=1", "HOST=127.0.0.1", "PORT="+i.url[len("http://127.0.0.1:"):])
 	for name, value := range settings {
 		i.command.Env = append(i.command.Env, name+"="+value)
