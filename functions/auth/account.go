@@ -19,17 +19,17 @@ import (
 )
 
 func (a *accounts) routeAccount(api *httpapi.API) {
-	huma.Register(api, ratelimit.On(huma.Operation{
+	httpapi.Register(api, ratelimit.On(huma.Operation{
 		OperationID: "change-name", Method: http.MethodPatch, Path: "/api/auth/me", Security: httpapi.Bearer,
 		Tags: []string{"auth"}, Summary: "Change the name of the account",
 		Errors: []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
 	}, &accountUser), a.changeName)
-	huma.Register(api, ratelimit.On(huma.Operation{
+	httpapi.Register(api, ratelimit.On(huma.Operation{
 		OperationID: "export-account", Method: http.MethodPost, Path: "/api/auth/me/export", Security: httpapi.Bearer,
 		Tags: []string{"auth"}, Summary: "Export all that is kept about the account",
 		Errors: []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
 	}, &exportUser), a.export)
-	huma.Register(api, ratelimit.On(huma.Operation{
+	httpapi.Register(api, ratelimit.On(huma.Operation{
 		OperationID: "delete-account", Method: http.MethodPost, Path: "/api/auth/me/delete", Security: httpapi.Bearer, DefaultStatus: http.StatusNoContent,
 		Tags: []string{"auth"}, Summary: "Delete the account",
 		Description: "At once and for good, with its sessions, and with the teams that have no other member and all that is kept for them. Who has no password signs in with GitHub once more, at most ten minutes before. The last owner of a team that has others hands it over first. What the account did stays in the teams' audit logs, without its name.",

@@ -18,17 +18,17 @@ import (
 type apiTokens struct{ teams }
 
 func (k apiTokens) route(api *httpapi.API) {
-	huma.Register(api, access.For(ratelimit.On(huma.Operation{
+	httpapi.Register(api, access.For(ratelimit.On(huma.Operation{
 		OperationID: "make-token", Method: http.MethodPost, Path: "/api/auth/teams/{team}/tokens", Security: httpapi.Bearer, DefaultStatus: http.StatusCreated,
 		Tags: []string{"tokens"}, Summary: "Make an API token",
 		Description: "The token is shown here and never again. It is the team's and outlives its maker's membership. A team has at most 50 good ones.",
 		Errors:      onChange,
 	}, &teamUser), access.Owner), k.create)
-	huma.Register(api, access.For(huma.Operation{
+	httpapi.Register(api, access.For(huma.Operation{
 		OperationID: "list-tokens", Method: http.MethodGet, Path: "/api/auth/teams/{team}/tokens", Security: httpapi.Bearer,
 		Tags: []string{"tokens"}, Summary: "List the API tokens that are good", Errors: onTeam,
 	}, access.Owner), k.list)
-	huma.Register(api, access.For(ratelimit.On(huma.Operation{
+	httpapi.Register(api, access.For(ratelimit.On(huma.Operation{
 		OperationID: "revoke-token", Method: http.MethodDelete, Path: "/api/auth/teams/{team}/tokens/{token}", Security: httpapi.Bearer, DefaultStatus: http.StatusNoContent,
 		Tags: []string{"tokens"}, Summary: "Revoke an API token",
 		Description: "Holds for every request that comes once this is answered. One that was revoked or has expired is answered the same.", Errors: onTeam,

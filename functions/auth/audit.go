@@ -20,7 +20,7 @@ import (
 type auditLog struct{ teams }
 
 func (l auditLog) route(api *httpapi.API) {
-	huma.Register(api, access.For(huma.Operation{
+	httpapi.Register(api, access.For(huma.Operation{
 		OperationID: "audit", Method: http.MethodGet, Path: "/api/auth/teams/{team}/audit", Security: httpapi.Bearer,
 		Tags: []string{"teams"}, Summary: "Show what happened in a team",
 		Description: "The newest first, by pages. Who asks for text/csv gets that, with the next page in the header Link.",

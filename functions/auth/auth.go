@@ -64,53 +64,53 @@ var Function = function.Function{
 			github:       github.PeerFor(env),
 			mails:        env.Setting("MAIL_FROM") != "",
 		}
-		huma.Register(api, ratelimit.On(huma.Operation{
+		httpapi.Register(api, ratelimit.On(huma.Operation{
 			OperationID: "register", Method: http.MethodPost, Path: "/api/auth/register", Security: httpapi.Public, DefaultStatus: http.StatusCreated,
 			Tags: []string{"auth"}, Summary: "Open an account",
 			Description: "Makes an account and its first team, and signs in: the answer holds an access token and sets the session cookie. A link decides who may where REGISTRATION does not let everybody.",
 			Errors:      append([]int{http.StatusForbidden, http.StatusConflict}, onLink...),
 		}, &registerAddress, &registerDay, &registerNetwork, &registerAccount), a.register)
-		huma.Register(api, ratelimit.On(huma.Operation{
+		httpapi.Register(api, ratelimit.On(huma.Operation{
 			OperationID: "login", Method: http.MethodPost, Path: "/api/auth/login", Security: httpapi.Public,
 			Tags: []string{"auth"}, Summary: "Sign in",
 			Description: "Answers with an access token and sets the session cookie. A session whose cookie is sent along ends.",
 			Errors:      []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
 		}, &loginAddress, &loginNetwork, &loginAccount, &loginDevice), a.login)
-		huma.Register(api, ratelimit.On(huma.Operation{
+		httpapi.Register(api, ratelimit.On(huma.Operation{
 			OperationID: "logout", Method: http.MethodPost, Path: "/api/auth/logout", Security: httpapi.Session, DefaultStatus: http.StatusNoContent,
 			Tags: []string{"auth"}, Summary: "Sign out",
 			Description: "Ends the session of the cookie, however old the cookie is, and removes it. Without a session it does nothing and answers the same.",
 			Errors:      []int{http.StatusServiceUnavailable},
 		}, &logoutAddress), a.logout)
-		huma.Register(api, huma.Operation{
+		httpapi.Register(api, huma.Operation{
 			OperationID: "me", Method: http.MethodGet, Path: "/api/auth/me", Security: httpapi.Bearer,
 			Tags: []string{"auth"}, Summary: "Show who is signed in",
 			Errors: []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
 		}, a.me)
-		huma.Register(api, ratelimit.On(huma.Operation{
+		httpapi.Register(api, ratelimit.On(huma.Operation{
 			OperationID: "change-password", Method: http.MethodPut, Path: "/api/auth/password", Security: httpapi.Bearer,
 			Tags: []string{"auth"}, Summary: "Change the password",
 			Description: "Ends all sessions of the account and opens a new one for the caller: the answer is that of signing in.",
 			Errors:      []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable},
 		}, &passwordUser), a.changePassword)
-		huma.Register(api, huma.Operation{
+		httpapi.Register(api, huma.Operation{
 			OperationID: "sessions", Method: http.MethodGet, Path: "/api/auth/sessions", Security: httpapi.Bearer,
 			Tags: []string{"auth"}, Summary: "List where the account is signed in",
 			Errors: []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
 		}, a.listSessions)
-		huma.Register(api, ratelimit.On(huma.Operation{
+		httpapi.Register(api, ratelimit.On(huma.Operation{
 			OperationID: "end-session", Method: http.MethodDelete, Path: "/api/auth/sessions/{session}", Security: httpapi.Bearer, DefaultStatus: http.StatusNoContent,
 			Tags: []string{"auth"}, Summary: "Sign out elsewhere",
 			Description: "Ends one session of the account. A session that has ended before is answered the same.",
 			Errors:      []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusServiceUnavailable},
 		}, &accountUser), a.endSession)
-		huma.Register(api, ratelimit.On(huma.Operation{
+		httpapi.Register(api, ratelimit.On(huma.Operation{
 			OperationID: "logout-everywhere", Method: http.MethodPost, Path: "/api/auth/logout-everywhere", Security: httpapi.Bearer, DefaultStatus: http.StatusNoContent,
 			Tags: []string{"auth"}, Summary: "Sign out everywhere",
 			Description: "Ends all sessions of the account, this one too, and removes the session cookie.",
 			Errors:      []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
 		}, &accountUser), a.logoutEverywhere)
-		huma.Register(api, huma.Operation{
+		httpapi.Register(api, huma.Operation{
 			OperationID: "public-keys", Method: http.MethodGet, Path: "/.well-known/jwks.json", Security: httpapi.Public,
 			Tags: []string{"auth"}, Summary: "List the keys that check access tokens",
 			Errors: []int{http.StatusServiceUnavailable},

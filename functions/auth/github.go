@@ -27,12 +27,12 @@ type gitHub struct{ *accounts }
 
 func (g gitHub) route(api *httpapi.API) {
 	errs := []int{http.StatusNotFound, http.StatusServiceUnavailable}
-	huma.Register(api, ratelimit.On(huma.Operation{
+	httpapi.Register(api, ratelimit.On(huma.Operation{
 		OperationID: "start-github", Method: http.MethodGet, Path: "/api/auth/github/start", Security: httpapi.Public, DefaultStatus: http.StatusSeeOther,
 		Tags: []string{"auth"}, Summary: "Sign in with GitHub",
 		Description: "For a browser to go to: leads to GitHub, which sends it back.", Errors: errs,
 	}, &githubAddress), g.start)
-	huma.Register(api, ratelimit.On(huma.Operation{
+	httpapi.Register(api, ratelimit.On(huma.Operation{
 		OperationID: "github-callback", Method: http.MethodGet, Path: "/api/auth/github/callback", Security: httpapi.Public, DefaultStatus: http.StatusSeeOther,
 		Tags: []string{"auth"}, Summary: "Come back from GitHub",
 		Description: "Leads back to where the sign-in began, with what came of it behind the #: github=signed-in, and the session cookie is set; " +
@@ -41,24 +41,24 @@ func (g gitHub) route(api *httpapi.API) {
 		SkipValidateParams: true, // GitHub may tell more one day
 		Errors:             errs,
 	}, &githubAddress), g.callback)
-	huma.Register(api, ratelimit.On(huma.Operation{
+	httpapi.Register(api, ratelimit.On(huma.Operation{
 		OperationID: "link-github", Method: http.MethodPost, Path: "/api/auth/github/link", Security: httpapi.Public,
 		Tags: []string{"auth"}, Summary: "Sign in with GitHub to an account from now on",
 		Description: "For who came back from GitHub within ten minutes and knows the account's password. The answer is that of signing in.",
 		Errors:      append(errs, http.StatusUnauthorized, http.StatusConflict),
 	}, &loginAddress, &loginNetwork, &loginAccount, &loginDevice), g.link)
-	huma.Register(api, ratelimit.On(huma.Operation{
+	httpapi.Register(api, ratelimit.On(huma.Operation{
 		OperationID: "register-github", Method: http.MethodPost, Path: "/api/auth/github/register", Security: httpapi.Public, DefaultStatus: http.StatusCreated,
 		Tags: []string{"auth"}, Summary: "Open an account that signs in with GitHub",
 		Description: "For who came back from GitHub within ten minutes. The account has the address that GitHub has verified, and no password. The answer is that of registering.",
 		Errors:      append(errs, http.StatusUnauthorized, http.StatusConflict, http.StatusGone),
 	}, &registerAddress, &registerDay, &registerNetwork, &registerAccount), g.register)
-	huma.Register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "show-github", Method: http.MethodGet, Path: "/api/auth/github", Security: httpapi.Bearer,
 		Tags: []string{"auth"}, Summary: "Show how the account signs in",
 		Errors: []int{http.StatusUnauthorized, http.StatusServiceUnavailable},
 	}, g.show)
-	huma.Register(api, ratelimit.On(huma.Operation{
+	httpapi.Register(api, ratelimit.On(huma.Operation{
 		OperationID: "unlink-github", Method: http.MethodDelete, Path: "/api/auth/github", Security: httpapi.Bearer, DefaultStatus: http.StatusNoContent,
 		Tags: []string{"auth"}, Summary: "Sign in with GitHub no more",
 		Description: "For who has a password. Who does not sign in with GitHub is answered the same.",

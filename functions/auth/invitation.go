@@ -23,27 +23,27 @@ import (
 type invitations struct{ teams }
 
 func (i invitations) route(api *httpapi.API) {
-	huma.Register(api, access.For(ratelimit.On(huma.Operation{
+	httpapi.Register(api, access.For(ratelimit.On(huma.Operation{
 		OperationID: "invite", Method: http.MethodPost, Path: "/api/auth/teams/{team}/invitations", Security: httpapi.Bearer, DefaultStatus: http.StatusCreated,
 		Tags: []string{"teams"}, Summary: "Invite somebody",
 		Description: "Makes a link that lets one person into the team, once, within 7 days and while the caller is an owner. It is shown here and never again. A team has at most 100 open ones.",
 		Errors:      onChange,
 	}, &teamUser), access.Owner), i.create)
-	huma.Register(api, access.For(huma.Operation{
+	httpapi.Register(api, access.For(huma.Operation{
 		OperationID: "list-invitations", Method: http.MethodGet, Path: "/api/auth/teams/{team}/invitations", Security: httpapi.Bearer,
 		Tags: []string{"teams"}, Summary: "List the open invitations", Errors: onTeam,
 	}, access.Owner), i.list)
-	huma.Register(api, access.For(ratelimit.On(huma.Operation{
+	httpapi.Register(api, access.For(ratelimit.On(huma.Operation{
 		OperationID: "revoke-invitation", Method: http.MethodDelete, Path: "/api/auth/teams/{team}/invitations/{invitation}", Security: httpapi.Bearer, DefaultStatus: http.StatusNoContent,
 		Tags: []string{"teams"}, Summary: "Take an invitation back",
 		Description: "One that was used, taken back or has expired is answered the same.", Errors: onTeam,
 	}, &teamUser), access.Owner), i.revoke)
-	huma.Register(api, ratelimit.On(huma.Operation{
+	httpapi.Register(api, ratelimit.On(huma.Operation{
 		OperationID: "show-link", Method: http.MethodPost, Path: "/api/auth/links/show", Security: httpapi.Public,
 		Tags: []string{"auth"}, Summary: "Show what a link is good for",
 		Description: "Uses nothing up.", Errors: onLink,
 	}, &linkAddress), i.show)
-	huma.Register(api, ratelimit.On(huma.Operation{
+	httpapi.Register(api, ratelimit.On(huma.Operation{
 		OperationID: "accept-invitation", Method: http.MethodPost, Path: "/api/auth/invitations/accept", Security: httpapi.Bearer,
 		Tags: []string{"teams"}, Summary: "Accept an invitation",
 		Description: "Makes the caller a member. Who is one already is told so, and the link stays good. Without an account, register with the link.",

@@ -25,18 +25,18 @@ type passwordLinks struct {
 }
 
 func (p passwordLinks) route(api *httpapi.API) {
-	huma.Register(api, access.For(ratelimit.On(huma.Operation{
+	httpapi.Register(api, access.For(ratelimit.On(huma.Operation{
 		OperationID: "make-password-link", Method: http.MethodPost, Path: "/api/auth/teams/{team}/members/{user}/password-link", Security: httpapi.Bearer, DefaultStatus: http.StatusCreated,
 		Tags: []string{"teams"}, Summary: "Make a link for a forgotten password",
 		Description: "Whoever has the link sets the member's password, once, within an hour, and while the caller could make it. It is made for members who belong to no team but those that the caller owns: it opens all that the member may see.",
 		Errors:      onChange,
 	}, &teamUser), access.Owner), p.create)
-	huma.Register(api, ratelimit.On(huma.Operation{
+	httpapi.Register(api, ratelimit.On(huma.Operation{
 		OperationID: "reset-password", Method: http.MethodPost, Path: "/api/auth/password/reset", Security: httpapi.Public,
 		Tags: []string{"auth"}, Summary: "Set a password by a link",
 		Description: "Ends all sessions of the account and opens one for the caller: the answer is that of signing in.", Errors: onLink,
 	}, &linkAddress), p.reset)
-	huma.Register(api, ratelimit.On(huma.Operation{
+	httpapi.Register(api, ratelimit.On(huma.Operation{
 		OperationID: "forgot-password", Method: http.MethodPost, Path: "/api/auth/password/forgot", Security: httpapi.Public, DefaultStatus: http.StatusAccepted,
 		Tags: []string{"auth"}, Summary: "Ask for a link to set a password",
 		Description: "Mails the link to the address, within minutes, if there is an account of it; three an hour at most. Whether there is one the answer does not tell.",

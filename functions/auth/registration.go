@@ -54,7 +54,7 @@ type registrationOutput struct {
 }
 
 func (a *accounts) routeRegistration(api *httpapi.API) {
-	huma.Register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "registration", Method: http.MethodGet, Path: "/api/auth/registration", Security: httpapi.Public,
 		Tags: []string{"auth"}, Summary: "Show who may open an account",
 	}, func(context.Context, *struct{}) (*registrationOutput, error) {

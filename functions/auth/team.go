@@ -33,36 +33,36 @@ var (
 )
 
 func (t teams) route(api *httpapi.API) {
-	huma.Register(api, ratelimit.On(huma.Operation{
+	httpapi.Register(api, ratelimit.On(huma.Operation{
 		OperationID: "create-team", Method: http.MethodPost, Path: "/api/auth/teams", Security: httpapi.Bearer, DefaultStatus: http.StatusCreated,
 		Tags: []string{"teams"}, Summary: "Make a team",
 		Description: "The caller is its owner. An account is in at most 50 teams.",
 		Errors:      []int{http.StatusUnauthorized, http.StatusConflict, http.StatusServiceUnavailable},
 	}, &teamUser), t.create)
-	huma.Register(api, access.For(ratelimit.On(huma.Operation{
+	httpapi.Register(api, access.For(ratelimit.On(huma.Operation{
 		OperationID: "rename-team", Method: http.MethodPatch, Path: "/api/auth/teams/{team}", Security: httpapi.Bearer, DefaultStatus: http.StatusNoContent,
 		Tags: []string{"teams"}, Summary: "Rename a team", Errors: onTeam,
 	}, &teamUser), access.Owner), t.patch)
-	huma.Register(api, access.For(huma.Operation{
+	httpapi.Register(api, access.For(huma.Operation{
 		OperationID: "list-members", Method: http.MethodGet, Path: "/api/auth/teams/{team}/members", Security: httpapi.Bearer,
 		Tags: []string{"teams"}, Summary: "List who belongs to a team", Errors: onTeam,
 	}, access.Viewer), t.listMembers)
-	huma.Register(api, access.For(ratelimit.On(huma.Operation{
+	httpapi.Register(api, access.For(ratelimit.On(huma.Operation{
 		OperationID: "change-role", Method: http.MethodPatch, Path: "/api/auth/teams/{team}/members/{user}", Security: httpapi.Bearer, DefaultStatus: http.StatusNoContent,
 		Tags: []string{"teams"}, Summary: "Give a member another role",
 		Description: "Holds from the member's next request on. The last owner stays one.", Errors: onChange,
 	}, &teamUser), access.Owner), t.changeRole)
-	huma.Register(api, access.For(ratelimit.On(huma.Operation{
+	httpapi.Register(api, access.For(ratelimit.On(huma.Operation{
 		OperationID: "remove-member", Method: http.MethodDelete, Path: "/api/auth/teams/{team}/members/{user}", Security: httpapi.Bearer, DefaultStatus: http.StatusNoContent,
 		Tags: []string{"teams"}, Summary: "Remove a member from a team",
 		Description: "Holds from the member's next request on. The last owner stays. Somebody who is no member is answered the same.", Errors: onChange,
 	}, &teamUser), access.Owner), t.removeMember)
-	huma.Register(api, access.For(ratelimit.On(huma.Operation{
+	httpapi.Register(api, access.For(ratelimit.On(huma.Operation{
 		OperationID: "transfer-team", Method: http.MethodPost, Path: "/api/auth/teams/{team}/transfer", Security: httpapi.Bearer, DefaultStatus: http.StatusNoContent,
 		Tags: []string{"teams"}, Summary: "Hand a team over",
 		Description: "Makes a member an owner and the caller an editor, in one step.", Errors: onChange,
 	}, &teamUser), access.Owner), t.handOver)
-	huma.Register(api, access.For(ratelimit.On(huma.Operation{
+	httpapi.Register(api, access.For(ratelimit.On(huma.Operation{
 		OperationID: "leave-team", Method: http.MethodPost, Path: "/api/auth/teams/{team}/leave", Security: httpapi.Bearer, DefaultStatus: http.StatusNoContent,
 		Tags: []string{"teams"}, Summary: "Leave a team",
 		Description: "The last owner cannot: they make somebody else an owner first.", Errors: onChange,

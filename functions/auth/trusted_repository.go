@@ -19,18 +19,18 @@ type trustedRepositories struct{ teams }
 
 func (r trustedRepositories) route(api *httpapi.API) {
 	const path = "/api/auth/teams/{team}/trusted-repositories"
-	huma.Register(api, access.For(ratelimit.On(huma.Operation{
+	httpapi.Register(api, access.For(ratelimit.On(huma.Operation{
 		OperationID: "trust-repository", Method: http.MethodPost, Path: path, Security: httpapi.Bearer, DefaultStatus: http.StatusCreated,
 		Tags: []string{"tokens"}, Summary: "Trust a repository's jobs",
 		Description: "Jobs of GitHub Actions in it then report for the team, with tokens of GitHub's. gh api repos/OWNER/NAME --jq '.id, .owner.id' prints both numbers. " +
 			"A repeat is answered the same, and takes on another name. A team trusts at most 200.",
 		Errors: onChange,
 	}, &teamUser), access.Owner), r.trust)
-	huma.Register(api, access.For(huma.Operation{
+	httpapi.Register(api, access.For(huma.Operation{
 		OperationID: "list-trusted-repositories", Method: http.MethodGet, Path: path, Security: httpapi.Bearer,
 		Tags: []string{"tokens"}, Summary: "List the repositories that the team trusts", Errors: onTeam,
 	}, access.Owner), r.list)
-	huma.Register(api, access.For(ratelimit.On(huma.Operation{
+	httpapi.Register(api, access.For(ratelimit.On(huma.Operation{
 		OperationID: "distrust-repository", Method: http.MethodDelete, Path: path + "/{repository}", Security: httpapi.Bearer, DefaultStatus: http.StatusNoContent,
 		Tags: []string{"tokens"}, Summary: "Trust a repository no more",
 		Description: "Holds for every report that comes once this is answered. One that is not trusted is answered the same.", Errors: onTeam,

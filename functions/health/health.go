@@ -26,20 +26,20 @@ var Function = function.Function{
 	Routes: func(api *httpapi.API, env *function.Env) {
 		c := &checker{release: env.Release(), now: env.Now, probes: probes(postgres.For(env), redis.For(env))}
 
-		huma.Register(api, huma.Operation{
+		httpapi.Register(api, huma.Operation{
 			OperationID: "health", Method: http.MethodGet, Path: "/api/health", Security: httpapi.Public,
 			Tags: []string{"health"}, Summary: "Ask the dependencies",
 			Description: "Asks PostgreSQL, its schema and Redis at once, each for a second at most. Answers 200 when all are well and 503 otherwise.",
 			Responses:   map[string]*huma.Response{"503": unhealthy(api)},
 		}, c.check)
 
-		huma.Register(api, huma.Operation{
+		httpapi.Register(api, huma.Operation{
 			OperationID: "health-live", Method: http.MethodGet, Path: "/api/health/live", Security: httpapi.Public,
 			Tags: []string{"health"}, Summary: "Ask nothing but the process",
 			Description: "Answers 200 as long as the process serves, whatever the dependencies do.",
 		}, c.live)
 
-		huma.Register(api, huma.Operation{
+		httpapi.Register(api, huma.Operation{
 			OperationID: "version", Method: http.MethodGet, Path: "/api/version", Security: httpapi.Public,
 			Tags: []string{"health"}, Summary: "Tell the deployed commit",
 		}, c.version)

@@ -40,7 +40,7 @@ type LeadTimeBucket struct {
 }
 
 func (c changeLeadTime) route(api *httpapi.API) {
-	huma.Register(api, question(huma.Operation{
+	httpapi.Register(api, question(huma.Operation{
 		OperationID: "change-lead-time", Method: http.MethodGet, Path: "/api/metrics/change-lead-time", Security: httpapi.Bearer,
 		Tags: []string{"metrics"}, Summary: "How long changes take to be deployed",
 		Errors: []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},

@@ -29,7 +29,7 @@ type CommitDay struct {
 }
 
 func (c commits) route(api *httpapi.API) {
-	huma.Register(api, question(huma.Operation{
+	httpapi.Register(api, question(huma.Operation{
 		OperationID: "commit-activity", Method: http.MethodGet, Path: "/api/metrics/commits", Security: httpapi.Bearer,
 		Tags: []string{"metrics"}, Summary: "How many commits were authored, by day",
 		Errors: []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},

@@ -37,7 +37,7 @@ type FrequencyBucket struct {
 }
 
 func (f deploymentFrequency) route(api *httpapi.API) {
-	huma.Register(api, question(huma.Operation{
+	httpapi.Register(api, question(huma.Operation{
 		OperationID: "deployment-frequency", Method: http.MethodGet, Path: "/api/metrics/deployment-frequency", Security: httpapi.Bearer,
 		Tags: []string{"metrics"}, Summary: "How often a service is deployed",
 		Errors: []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},

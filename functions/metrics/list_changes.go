@@ -35,7 +35,7 @@ type Change struct {
 }
 
 func (d deploymentChanges) route(api *httpapi.API) {
-	huma.Register(api, question(huma.Operation{
+	httpapi.Register(api, question(huma.Operation{
 		OperationID: "list-deployment-changes", Method: http.MethodGet, Path: "/api/metrics/deployments/{deployment}/changes", Security: httpapi.Bearer,
 		Tags: []string{"metrics"}, Summary: "What a deployment brought, newest authored first",
 		Errors: []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},

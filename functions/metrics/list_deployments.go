@@ -34,7 +34,7 @@ type Deployment struct {
 }
 
 func (d deployments) route(api *httpapi.API) {
-	huma.Register(api, question(huma.Operation{
+	httpapi.Register(api, question(huma.Operation{
 		OperationID: "list-deployments", Method: http.MethodGet, Path: "/api/metrics/deployments", Security: httpapi.Bearer,
 		Tags: []string{"metrics"}, Summary: "The deployments of an environment, newest first",
 		Description: "Those that ended, by the time they did. Without from and to, all of them.",

@@ -52,7 +52,7 @@ type Environment struct {
 }
 
 func (s services) route(api *httpapi.API) {
-	huma.Register(api, question(huma.Operation{
+	httpapi.Register(api, question(huma.Operation{
 		OperationID: "list-services", Method: http.MethodGet, Path: "/api/metrics/services", Security: httpapi.Bearer,
 		Tags: []string{"metrics"}, Summary: "What your teams deploy",
 		Errors: []int{http.StatusUnauthorized, http.StatusServiceUnavailable},

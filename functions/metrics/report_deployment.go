@@ -24,7 +24,7 @@ var perReporter = ratelimit.Policy{Name: "metrics-reporter", By: ratelimit.User,
 type reports struct{ view }
 
 func (r reports) route(api *httpapi.API) {
-	huma.Register(api, access.ForTokens(ratelimit.On(huma.Operation{
+	httpapi.Register(api, access.ForTokens(ratelimit.On(huma.Operation{
 		OperationID: "report-deployment", Method: http.MethodPost, Path: "/api/metrics/deployments", Security: httpapi.Bearer,
 		Tags: []string{"metrics"}, Summary: "Report a deployment",
 		Description: "By an editor, an API token that may report, or a job of GitHub Actions in a repository that a team trusts, whose token is good once. " +

@@ -41,7 +41,7 @@ var Function = function.Function{
 	Routes: func(api *httpapi.API, env *function.Env) {
 		ratelimit.Enforce(api, ratelimit.Local(env))
 		r := &rotation{db: postgres.For(env), signer: identity.SignerFor(env)}
-		huma.Register(api, ratelimit.On(huma.Operation{
+		httpapi.Register(api, ratelimit.On(huma.Operation{
 			OperationID: "refresh", Method: http.MethodPost, Path: "/api/auth/refresh", Security: httpapi.Session,
 			Tags: []string{"auth"}, Summary: "Get a new access token",
 			Description: "Exchanges the session cookie for an access token and the cookie's successor. " +

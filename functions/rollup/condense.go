@@ -35,7 +35,7 @@ type Condensation struct {
 }
 
 func (c condenser) route(api *httpapi.API) {
-	huma.Register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "condense", Method: http.MethodPost, Path: "/api/rollup/condense", Security: httpapi.Scheduler,
 		Tags: []string{"rollup"}, Summary: "Compute dirty days anew",
 		Description: "Computes the days whose facts have changed, a slice at a time, and stops well before its deadline. Any number of calls may run at once; each takes the scopes that no other is at work on.",

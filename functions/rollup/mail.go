@@ -31,7 +31,7 @@ type Mailing struct {
 }
 
 func (m mailer) route(api *httpapi.API) {
-	huma.Register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "mail", Method: http.MethodPost, Path: "/api/rollup/mail", Security: httpapi.Scheduler,
 		Tags: []string{"rollup"}, Summary: "Send the mail that is due",
 		Description: "What the mail server does not take now is tried again, six times within an hour. What was sent by a call that died before it could say so is sent twice.",

@@ -28,7 +28,7 @@ type Pruning struct {
 }
 
 func (p pruner) route(api *httpapi.API) {
-	huma.Register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "prune", Method: http.MethodPost, Path: "/api/rollup/prune", Security: httpapi.Scheduler,
 		Tags: []string{"rollup"}, Summary: "Remove what has had its time",
 		Description: "Removes sessions a day after they expired and eight days after they were ended, by when no token of theirs is good any more; links 30 days and API tokens a year after they expired; " +

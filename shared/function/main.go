@@ -126,7 +126,9 @@ func Handler(env *Env, fns ...Function) (http.Handler, error) {
 	mux := http.NewServeMux()
 	alive := liveness{Release: env.Release()}
 	for _, fn := range fns {
-		fn.register(httpapi.New(mux, fn.Timeout), env)
+		api := httpapi.New(mux, fn.Timeout)
+		api.Late = true
+		fn.register(api, env)
 		alive.Functions = append(alive.Functions, fn.Name)
 	}
 	mux.Handle("GET "+LivePath, alive)

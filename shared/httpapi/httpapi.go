@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -38,8 +39,8 @@ const RefreshCookie = "__Host-dd_rt"
 // MaxBodyBytes says otherwise.
 const JSONBodyBytes = 64 << 10
 
-// API registers the routes of one function. It is a huma.API for
-// huma.Register, and takes plain handlers for pages and files.
+// API registers the routes of one function: operations by Register, and plain
+// handlers for pages and files.
 type API struct {
 	huma.API
 	// Guard proves who calls a Bearer route. It returns the context for the
@@ -54,6 +55,10 @@ type API struct {
 	Limit func(ctx huma.Context, next func(huma.Context)) error
 	// Cookies are the names of those that handlers get to see; nil is all.
 	Cookies []string
+	// Late leaves what huma makes of a route, its schemas and rules, to the first
+	// request for it, so that a new instance answers one route at the price of
+	// one. Such routes are not in OpenAPI and Served.
+	Late bool
 
 	mux     *http.ServeMux
 	timeout time.Duration
@@ -97,6 +102,22 @@ func New(mux *http.ServeMux, timeout time.Duration) *API {
 	document.OnAddOperation = append(document.OnAddOperation, api.addRefusals)
 	api.UseMiddleware(api.cookies, api.deadline, api.guard, api.limit, readBody)
 	return api
+}
+
+// Register serves an operation as huma.Register does, now or Late.
+func Register[I, O any](a *API, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
+	if !a.Late {
+		huma.Register(a, op, handler)
+		return
+	}
+	route := sync.OnceValue(func() *http.ServeMux {
+		mux := http.NewServeMux()
+		alone := New(mux, a.timeout)
+		alone.Guard, alone.GuardScheduler, alone.Limit, alone.Cookies = a.Guard, a.GuardScheduler, a.Limit, a.Cookies
+		huma.Register(alone, op, handler)
+		return mux
+	})
+	a.mux.HandleFunc(op.Method+" "+op.Path, func(w http.ResponseWriter, r *http.Request) { route().ServeHTTP(w, r) })
 }
 
 // addRefusals documents what the frame itself may answer on any route.

@@ -2,7 +2,12 @@ package httpapi_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -175,3 +180,64 @@ func TestDocumentPointsToNoSchemaFiles(t *testing.T) {
 		}
 	}
 }
+
+func TestLateRoutesAnswerAsOthersDo(t *testing.T) {
+	t.Parallel()
+	var registered atomic.Pointer[httpapi.API]
+	answers := map[bool]string{}
+	for _, late := range []bool{false, true} {
+		house := open(t, func(api *httpapi.API) {
+			registered.Store(api)
+			api.Late = late
+			api.Cookies = []string{"b"}
+			type named struct {
+				Name   string `path:"name" maxLength:"5"`
+				Cookie string `header:"Cookie"`
+			}
+			httpapi.Register(api, operation("GET", "/of/{name}", guarded(httpapi.Bearer)), func(_ context.Context, in *named) (*said, error) {
+				return &said{in.Name + in.Cookie}, nil
+			})
+			httpapi.Register(api, operation("POST", "/of/{name}", guarded(httpapi.Scheduler)), ok)
+			httpapi.Register(api, operation("PUT", "/of/{name}"), ok)
+			// As functions do, after their routes.
+			api.Guard = func(ctx huma.Context) (context.Context, error) { return ctx.Context(), nil }
+			api.GuardScheduler = func(huma.Context) error { return fault.New(fault.Unauthenticated, "invalid_token", "Sign in.") }
+			api.Limit = func(ctx huma.Context, next func(huma.Context)) error {
+				if ctx.Method() == "PUT" {
+					return fault.New(fault.Invalid, "limited", "No more.")
+				}
+				next(ctx)
+				return nil
+			}
+		})
+		if served := len(registered.Load().Served()); late != (served == 0) {
+			t.Errorf("late %t: %d routes are known before a request", late, served)
+		}
+		var all sync.WaitGroup
+		var mu sync.Mutex
+		said := map[string]string{}
+		for _, asked := range []string{"GET /of/x", "GET /of/x?y=1", "GET /of/too-long", "HEAD /of/x", "POST /of/x", "PUT /of/x", "DELETE /of/x", "GET /of/x/y"} {
+			for range 4 { // the first requests at once
+				all.Go(func() {
+					method, path, _ := strings.Cut(asked, " ")
+					answer, body := do(t, request(t, method, house.URL+path, nil, "Cookie", "a=1; b=2", "X-Request-Id", "same"))
+					mu.Lock()
+					defer mu.Unlock()
+					said[asked] = fmt.Sprint(answer.StatusCode, answer.Header.Get("Cache-Control"), requestID.ReplaceAllString(body, ""))
+				})
+			}
+		}
+		all.Wait()
+		answers[late] = fmt.Sprint(said)
+	}
+	if diff := cmp.Diff(answers[false], answers[true]); diff != "" {
+		t.Error(diff)
+	}
+	for _, want := range []string{`200no-store"xb=2"`, "401", "limited", "405", "404", "422"} {
+		if !strings.Contains(answers[true], want) {
+			t.Errorf("no %s in %s", want, answers[true])
+		}
+	}
+}
+
+var requestID = regexp.MustCompile(`"request_id":"[^"]*"`)
