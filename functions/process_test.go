@@ -30,7 +30,8 @@ const release = "0123abc"
 func build(t testing.TB, dir string, args ...string) (binary string) {
 	t.Helper()
 	binary = filepath.Join(t.TempDir(), "main")
-	flags := []string{"build", "-ldflags", "-s -w -X github.com/devops-dashboard/dashboard/shared/function.release=" + release, "-o", binary}
+	// Trimmed, all copies of the sources share what is compiled.
+	flags := []string{"build", "-trimpath", "-ldflags", "-s -w -X github.com/devops-dashboard/dashboard/shared/function.release=" + release, "-o", binary}
 	goTool(t, dir, append(flags, args...)...)
 	return binary
 }

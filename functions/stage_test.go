@@ -1,9 +1,7 @@
 package functions_test
 
 import (
-	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"go/parser"
 	"go/token"
@@ -11,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 
@@ -21,11 +18,6 @@ import (
 	"github.com/devops-dashboard/dashboard/shared/function"
 	"github.com/devops-dashboard/dashboard/shared/function/stage"
 )
-
-// vendored is left to CI: the build cache goes by folders, so the copies would be
-// compiled anew on every machine. Otherwise they are compared with the modules,
-// which are compiled for the other tests anyway.
-var vendored = flag.Bool("vendored", false, "compile the staged functions from their vendored copies, which takes minutes")
 
 // TestEveryFunctionBuildsAsStaged stages each function, does to it what Google's
 // buildpack does, offline, and asks the result.
@@ -43,13 +35,7 @@ func TestEveryFunctionBuildsAsStaged(t *testing.T) {
 			t.Logf("%d files, %d bytes", staged.Files, staged.Bytes)
 			holdsOnly(t, source, fn)
 			main := buildpack(t, source)
-			var binary string
-			if *vendored {
-				binary = build(t, source, "-mod=vendor", "-trimpath", main) // trimmed, the functions share what is compiled
-			} else {
-				sameAsModules(t, source, main)
-				binary = build(t, source, main)
-			}
+			binary := build(t, source, "-mod=vendor", main)
 			info, err := os.Stat(binary)
 			if err != nil {
 				t.Fatal(err)
@@ -94,41 +80,6 @@ func holdsOnly(t *testing.T, source string, fn function.Function) {
 	}
 	if len(folders) != 1 || folders[0].Name() != fn.Name {
 		t.Errorf("functions holds %v", folders)
-	}
-}
-
-// sameAsModules checks that vendor holds every file that main is compiled from,
-// as it stands in its module.
-func sameAsModules(t *testing.T, source, main string) {
-	t.Helper()
-	decoder := json.NewDecoder(bytes.NewReader(goTool(t, source, "list", "-deps", "-json=ImportPath,Dir,GoFiles,SFiles,HFiles,EmbedFiles,Module", main)))
-	compared := 0
-	for decoder.More() {
-		var p struct {
-			ImportPath, Dir                     string
-			GoFiles, SFiles, HFiles, EmbedFiles []string
-			Module                              *struct{ Main bool }
-		}
-		if err := decoder.Decode(&p); err != nil {
-			t.Fatal(err)
-		}
-		if p.Module == nil || p.Module.Main {
-			continue
-		}
-		for _, name := range slices.Concat(p.GoFiles, p.SFiles, p.HFiles, p.EmbedFiles) {
-			want, err := os.ReadFile(filepath.Join(p.Dir, name))
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := os.ReadFile(filepath.Join(source, "vendor", p.ImportPath, name))
-			if err != nil || !bytes.Equal(got, want) {
-				t.Errorf("vendor has another %s/%s, or none: %v", p.ImportPath, name, err)
-			}
-			compared++
-		}
-	}
-	if compared == 0 {
-		t.Error("nothing was compared")
 	}
 }
 
