@@ -18,6 +18,7 @@ var (
 	tokens    = tests{"the tokens", "./shared/identity", "^(TestAccessToken|TestRefreshToken|TestIssuers|TestKeys|TestSmallOrder|TestCookieInput|TestGrant|TestClearCookie|TestSigner)", false}
 	limits    = tests{"the limits", "./shared/ratelimit", "^Test(Al|An|At|[B-LO-Z]|NothingOf)", true}
 	memories  = tests{"what an instance holds", "./shared/ratelimit", "^TestMemory", false}
+	seen      = tests{"what is seen", "./functions/auth", "AreWhatOneSees$", false}
 	attempts  = tests{"the attempts", "./functions/auth", "^Test(Attempts|Device|Registrations|FailedSignIns)", false}
 	door      = tests{"the front door", "./functions/web/door", ".", true}
 	frames    = tests{"the frame", "./shared/httpapi", ".", false}
@@ -233,6 +234,9 @@ var doorMutants = []mutant{
 	one("shared/httpapi/relay.go", "anybody is taken for the door", "if http.CanonicalHeaderKey(p.Header) != ClientHeader {", "if false {", frames),
 	one("shared/httpapi/relay.go", "anything is taken for an id", "isHex(id, 2*requestIDBytes)", "id != \"\"", frames),
 	one("shared/httpapi/cookies.go", "a cookie passes for another", "slices.Contains(names, textproto.TrimString(name))", "slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(name, n) })", frames),
+	one("shared/httpapi/httpapi.go", "a late route knows no guard", "alone.Guard, alone.GuardScheduler, alone.Limit, alone.Cookies = a.Guard, a.GuardScheduler, a.Limit, a.Cookies", "alone.Limit, alone.Cookies = a.Limit, a.Cookies", frames),
+	one("shared/httpapi/httpapi.go", "a late route knows no limit", "alone.Guard, alone.GuardScheduler, alone.Limit, alone.Cookies = a.Guard, a.GuardScheduler, a.Limit, a.Cookies", "alone.Guard, alone.GuardScheduler, alone.Cookies = a.Guard, a.GuardScheduler, a.Cookies", frames),
+	one("shared/httpapi/httpapi.go", "every route is made at the start", "\tif !a.Late {\n", "\tif true {\n", frames),
 	one("shared/httpapi/httpapi.go", "a function sees what it does not declare", "\tif a.Cookies != nil {\n", "\tif false {\n", frames),
 	one("functions/web/door/callee.go", "what was done is said to be undone", "		!connected:\n", "		true:\n", door),
 	one("functions/web/door/callee.go", "all functions together take the page's room", "[]chan struct{}{c.slots, c.all}", "[]chan struct{}{c.slots}", door),
@@ -317,6 +321,16 @@ var doctorMutants = []mutant{
 	one("shared/access/teams.go", "a repository that was handed over is trusted", " AND repository_owner_id = @job_owner", " AND @job_owner::bigint > 0", reported),
 	one("shared/access/teams.go", "any environment will do", "(environment = '' OR lower(environment) = lower(@job_environment))", "(environment = '' OR @job_environment <> '')", reported),
 	one("shared/access/teams.go", "a token is good for ever", " AND EXISTS (SELECT FROM used)", "", reported),
+	one("functions/auth/sight.go", "a filler passes for a letter", "return r == brailleBlank || unicode.In(", "return unicode.In(", seen),
+	one("functions/auth/sight.go", "an invisible letter is seen", ", unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)", ", unicode.Variation_Selector)", seen),
+	one("functions/auth/sight.go", "a sign before numbers is hidden", " &&\n\t\t!unicode.Is(unicode.Prepended_Concatenation_Mark, r)", "", seen),
+	one("functions/auth/sight.go", "Latin is joined", " && !unicode.In(before, alike...)", "", seen),
+	one("functions/auth/sight.go", "a joiner follows a joiner", "unicode.In(before, unicode.L, unicode.M, unicode.N, unicode.S)", "before != 0", seen),
+	one("functions/auth/sight.go", "a variation of a variation", "return r == joiner\n", "return true\n", seen),
+	one("functions/auth/sight.go", "a name covers the line above", "if marks > marksMost {", "if false {", seen),
+	one("functions/auth/sight.go", "a name ends in a joiner", "return seen && (!hidden(before) || unicode.Is(unicode.Variation_Selector, before))", "return seen", seen),
+	one("functions/auth/sight.go", "an address hides something", "if strings.ContainsFunc(address, hidden) {", "if false {", seen),
+	one("functions/auth/sight.go", "look-alikes are mixed", "if scripts > 1 {", "if scripts > 2 {", seen),
 	one("shared/access/protect.go", "a job reads", "if caller.asks.scope != Report {", "if caller.asks.scope == \"\" {", reported),
 	one("functions/metrics/reported.go", "a failure stands over a success", "array_position(@ranks::text[], excluded.status) > array_position(@ranks, d.status)", "excluded.status <> d.status", reported),
 	one("functions/metrics/reported.go", "the last end counts", "excluded.finished_at < d.finished_at)", "excluded.finished_at > d.finished_at)", reported),
