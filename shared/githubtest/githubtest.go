@@ -54,6 +54,7 @@ type GitHub struct {
 	callback string
 
 	mu     sync.Mutex
+	person *Person // who sits at the browsers
 	codes  map[string]grant
 	tokens map[string]Person
 	lies   map[string]http.HandlerFunc
@@ -66,6 +67,7 @@ func New(t testing.TB, callback string) *GitHub {
 	g := &GitHub{TokenType: "bearer", t: t, callback: callback, codes: map[string]grant{}, tokens: map[string]Person{}, lies: map[string]http.HandlerFunc{}, asked: map[string]int{}}
 	mux := http.NewServeMux()
 	for pattern, handler := range map[string]http.HandlerFunc{
+		"GET /login/oauth/authorize":     g.authorize,
 		"POST /login/oauth/access_token": g.exchange,
 		"GET /api/v3/user":               g.user,
 		"GET /api/v3/user/emails":        g.emails,
@@ -121,6 +123,27 @@ func (g *GitHub) Authorize(at string, person Person) *url.URL {
 	back, _ := url.Parse(g.callback)
 	back.RawQuery = url.Values{"state": {q.Get("state")}, "code": {g.Code(Client, q.Get("code_challenge"), person)}}.Encode()
 	return back
+}
+
+// SignIn has a person sit at the browsers that come, who lets the app know who they
+// are; nil for one who does not.
+func (g *GitHub) SignIn(person *Person) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.person = person
+}
+
+// authorize is the page for browsers, whose question was answered before.
+func (g *GitHub) authorize(w http.ResponseWriter, r *http.Request) {
+	g.mu.Lock()
+	person := g.person
+	g.mu.Unlock()
+	if person != nil {
+		http.Redirect(w, r, g.Authorize(r.URL.String(), *person).String(), http.StatusFound)
+		return
+	}
+	back := url.Values{"state": {r.URL.Query().Get("state")}, "error": {"access_denied"}}
+	http.Redirect(w, r, g.callback+"?"+back.Encode(), http.StatusFound)
 }
 
 // Code returns a code for a client.
