@@ -154,6 +154,27 @@ func (p tab) waitText(selector, text string) {
 	p.wait(fmt.Sprintf("document.querySelector(%q)?.textContent.includes(%q)", selector, text))
 }
 
+// press clicks the first button or link of a name that is shown, in the dialog where
+// one is open.
+func (p tab) press(name string) {
+	p.t.Helper()
+	p.wait(fmt.Sprintf(`((found) => found && (found.click(), true))([...(document.querySelector("dialog[open]") ?? document).querySelectorAll("button, a")]
+		.find((e) => e.textContent.trim() === %[1]q || e.getAttribute("aria-label") === %[1]q))`, name))
+}
+
+// submit presses the main button, wherever it has moved to.
+func (p tab) submit() {
+	p.t.Helper()
+	p.do(chromedp.Evaluate[chromedp.Void](`document.querySelector(".primary").click()`))
+}
+
+// fill has a field hold a text, or a selection.
+func (p tab) fill(selector, text string) {
+	p.t.Helper()
+	p.wait(fmt.Sprintf(`((e) => e && (e.value = %s, e.dispatchEvent(new Event("input", { bubbles: true })), e.dispatchEvent(new Event("change", { bubbles: true })), true))(document.querySelector(%q))`,
+		quoted(text), selector))
+}
+
 func (p tab) text(selector string) string {
 	p.t.Helper()
 	return eval[string](p, fmt.Sprintf("document.querySelector(%q)?.textContent ?? '(nothing)'", selector))

@@ -15,7 +15,7 @@ func TestPageRules(t *testing.T) {
 	b := newBrowser(t)
 	built := api.Build(api.BuildOptions{
 		Stdin: &api.StdinOptions{
-			Contents:   `export * from "./days"; export * from "./words"; export * from "./choice"; export * from "./openapi"; export * from "./calendar-rules";`,
+			Contents:   `export * from "./days"; export * from "./words"; export * from "./choice"; export * from "./fragment"; export * from "./openapi"; export * from "./calendar-rules";`,
 			ResolveDir: "page",
 			Loader:     api.LoaderTS,
 		},
@@ -103,6 +103,43 @@ func TestPageRules(t *testing.T) {
 		`print({})`:                                     "",
 		`print({range: "all", bucket: "month"})`:        "?range=all&bucket=month",
 		`parse(print({service: "a&b=c", range: "4w"}))`: m{"service": "a&b=c", "range": "4w"},
+
+		// Another team has other services; what is taken away is not written down.
+		`parse("?team=t&service=s")`:                                                                                          m{"team": "t", "service": "s"},
+		`changed({team: "t", service: "s", range: "4w"}, {team: "u"})`:                                                        m{"team": "u", "range": "4w"},
+		`changed({service: "s", range: "4w"}, {team: "u", service: "r"})`:                                                     m{"team": "u", "service": "r", "range": "4w"},
+		`changed({team: "t", service: "s"}, {team: "t"})`:                                                                     m{"team": "t", "service": "s"},
+		`changed({team: "t", service: "s"}, {team: undefined})`:                                                               m{},
+		`changed({team: "t", environment: "e"}, {service: "s"})`:                                                              m{"team": "t", "environment": "e", "service": "s"},
+		`changed({range: "4w"}, {range: "12w", bucket: "week"})`:                                                              m{"range": "12w"},
+		`teamOf({team: "t"}, [{id: "u"}, {id: "t"}], [])`:                                                                     "t",
+		`teamOf({team: "x", service: "s"}, [{id: "u"}, {id: "t"}], [{id: "r", team: {id: "u"}}, {id: "s", team: {id: "t"}}])`: "t",
+		`teamOf({}, [{id: "u"}, {id: "t"}], [{id: "s", team: {id: "t"}}])`:                                                    "t",
+		`teamOf({}, [{id: "u"}, {id: "t"}], [])`:                                                                              "u",
+		`teamOf({}, [], []) === undefined`:                                                                                    true,
+
+		// What stands behind the #.
+		`read("#invitation=dd_lnk_a")`:   m{"by": "link", "secret": "dd_lnk_a"},
+		`read("#password=+dd_lnk_a%20")`: m{"by": "link", "secret": "dd_lnk_a"},
+		`read("#owner=")`:                m{"by": "link", "secret": ""},
+		`read("#github=denied")`:         m{"by": "github", "became": "denied", "login": "", "name": "", "email": ""},
+		`read("#github=nonsense")`:       nil,
+		`read("#settings=team")`:         nil,
+		`read("")`:                       nil,
+		`read("#github=link&login=l&name=A+B&email=a%40b").name`:   "A B",
+		`read("#github=link&name=" + "n".repeat(999)).name.length`: 254.0,
+		`secretIn(" https://d.example/#invitation=dd_lnk_a\n")`:    "dd_lnk_a",
+		`secretIn("dd_lnk_a")`:                            "dd_lnk_a",
+		`viewOf("")`:                                      "figures",
+		`viewOf("#figures")`:                              "figures",
+		`viewOf("#settings=nonsense")`:                    "team",
+		`views.every((v) => viewOf(fragmentOf(v)) === v)`: true,
+
+		// Names: what is not seen, or turns what stands around it, is written out.
+		`visible("Ada \u202eadA\u2069\u0000\u00ad\u2028")`:  "Ada [U+202E]adA[U+2069][U+0000][U+00AD][U+2028]",
+		`visible("नमस्\u200dते 👩\u200d🚀 ❤\ufe0f Zoë שלום")`: "नमस्\u200dते 👩\u200d🚀 ❤\ufe0f Zoë שלום",
+		`visible("\ud800\u3164\u2800")`:                     "[U+D800][U+3164][U+2800]",
+		`isolated("שלום")`:                                  "\u2068שלום\u2069",
 
 		// The calendar.
 		`split("2025-11-23", "2026-11-22")`: []any{m{"from": "2025-11-23", "to": "2026-11-22"}},

@@ -1,10 +1,93 @@
 // What the API answers, as far as the pages read it. /api/docs has the whole.
 
+export type Role = "owner" | "editor" | "viewer";
+
+export interface Team {
+  id: string;
+  name: string;
+  role: Role;
+  time_zone: string;
+}
+
 export interface Profile {
   id: string;
   email: string;
   name: string;
-  teams: { id: string; name: string; role: string; time_zone: string }[];
+  teams: Team[];
+}
+
+export interface RegistrationRule {
+  mode: "open" | "invite" | "closed";
+  github: boolean;
+  mail: boolean;
+}
+
+export interface ShownLink {
+  kind: "owner" | "invitation" | "password";
+  team: string;
+  role: Role | "";
+  by: string;
+}
+
+export interface Member {
+  id: string;
+  name: string;
+  email: string;
+  role: Role;
+  since: string;
+}
+
+export interface Invitation {
+  id: string;
+  role: Role;
+  for: string;
+  by: string;
+  expires_at: string;
+}
+
+export interface APIToken {
+  id: string;
+  name: string;
+  scope: "read" | "report";
+  by: string;
+  expires_at: string;
+  last_used_at: string | null;
+}
+
+export interface TrustedRepository {
+  id: string;
+  repository_id: string;
+  repository_owner_id: string;
+  name: string;
+  environment: string;
+  by: string;
+  created_at: string;
+}
+
+export interface Session {
+  id: string;
+  current: boolean;
+  device: string;
+  created_at: string;
+  last_seen_at: string;
+}
+
+export interface GitHubLink {
+  login: string | null;
+  password: boolean;
+}
+
+export interface AuditEvent {
+  id: number;
+  at: string;
+  kind: string;
+  by: { id: string; name: string } | null;
+  detail: Record<string, unknown>;
+}
+
+export interface AuditEvents {
+  events: AuditEvent[];
+  next: string | null;
 }
 
 /** Tokens is what sign-in and refresh have in common. */

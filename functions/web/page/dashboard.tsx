@@ -1,73 +1,34 @@
-import { useEffect, useState } from "preact/hooks";
-import type { ChangeLeadTime, CommitDays, DeploymentFrequency, Profile, Service } from "./answers";
-import { Failure, Panel, useAnswer } from "./answer";
+import { useEffect } from "preact/hooks";
+import type { ChangeLeadTime, CommitDays, DeploymentFrequency, Service } from "./answers";
+import { Failure, Panel, useAnswer, type Answer } from "./answer";
 import { CommitCalendar } from "./calendar";
 import { Cards } from "./cards";
-import { useChoice, type Choice } from "./choice";
+import type { Choice, Part } from "./choice";
 import { addDays, buckets, knownZone, older, rangeName, ranges, span, today, usualBucket, type Bucket, type Range } from "./days";
 import { DeploymentList } from "./deployments";
+import { useTitle } from "./form";
 import { FrequencyChart } from "./frequency";
 import { LeadTimeChart } from "./leadtime";
-import { explain } from "./http";
-import { Mark } from "./mark";
-import { signOut } from "./session";
-import { counted, shortDay } from "./words";
+import { Name } from "./name";
+import { counted, isolated, shortDay, visible } from "./words";
 
-/** Dashboard is what a signed-in person sees. */
-export function Dashboard() {
-  const profile = useAnswer<Profile>("/api/auth/me");
-  const services = useAnswer<{ services: Service[] }>("/api/metrics/services");
-  const [choice, change] = useChoice();
-  const all = services.data?.services ?? [];
-  const service = all.find((s) => s.id === choice.service) ?? all[0];
-  useEffect(() => {
-    document.title = service ? `${service.name} · DevOps Dashboard` : "DevOps Dashboard";
-  }, [service?.name]);
-
+/** Dashboard is the figures of a team's services. */
+export function Dashboard({ services, team, choice, change }: { services: Answer<{ services: Service[] }>; team: string | undefined; choice: Choice; change: Change }) {
+  const service = serviceOf(services.data?.services ?? [], team, choice);
+  useTitle(service ? visible(service.name) : "");
   return (
     <>
-      <a class="skip" href="#figures">
-        Skip to the figures
-      </a>
-      <header class="top">
-        <Mark />
-        {service && <Pickers services={all} service={service} choice={choice} change={change} />}
-        <div class="who">
-          <span title={profile.data?.email}>{profile.data?.name}</span>
-          <SignOut />
-        </div>
-      </header>
-      <main id="figures" tabIndex={-1}>
-        {services.error !== undefined && <Failure error={services.error} again={services.again} />}
-        {services.data && !service && <NothingYet />}
-        {service && <Figures key={service.id} service={service} choice={choice} change={change} again={services.again} />}
-      </main>
-      <footer class="foot">
-        <a href="/api/docs">API</a>
-        <a href="/assets/licences.txt">Licences</a>
-      </footer>
+      {services.error !== undefined && <Failure error={services.error} again={services.again} />}
+      {services.data && !service && <NothingYet />}
+      {service && <Figures key={service.id} service={service} choice={choice} change={change} again={services.again} />}
     </>
   );
 }
 
-function SignOut() {
-  const [wrong, setWrong] = useState("");
-  const leave = () => {
-    setWrong("");
-    signOut().catch((error) => setWrong(`You are still signed in. ${explain(error)}`));
-  };
-  return (
-    <>
-      <button type="button" class="quiet" onClick={leave}>
-        Sign out
-      </button>
-      {wrong && (
-        <p class="wrong" role="alert">
-          {wrong}
-        </p>
-      )}
-    </>
-  );
+/** serviceOf returns the service of a team that is looked at, if it has one. */
+function serviceOf(services: Service[], team: string | undefined, choice: Choice): Service | undefined {
+  const own = services.filter((s) => s.team.id === team);
+  return own.find((s) => s.id === choice.service) ?? own[0];
 }
 
 function NothingYet() {
@@ -82,44 +43,42 @@ function NothingYet() {
   );
 }
 
-type Change = (part: Choice) => void;
+type Change = (part: Part) => void;
 
-function Pickers({ services, service, choice, change }: { services: Service[]; service: Service; choice: Choice; change: Change }) {
-  const teams = [...new Map(services.map((s) => [s.team.id, s.team])).values()];
+/** Pickers choose the service of a team, and its environment. */
+export function Pickers({ services, team, choice, change }: { services: Service[]; team: string | undefined; choice: Choice; change: Change }) {
+  const service = serviceOf(services, team, choice);
+  if (!service) return null;
   const environment = environmentOf(service, choice);
   return (
-    <div class="pickers">
+    <>
       <label class="sr" for="service">
         Service
       </label>
-      <select id="service" value={service.id} onChange={(e) => change({ service: e.currentTarget.value })}>
-        {teams.map((team) => (
-          <optgroup key={team.id} label={team.name}>
-            {services
-              .filter((s) => s.team.id === team.id)
-              .map((s) => (
-                <option key={s.id} value={s.id}>
-                  {s.name === s.repository.name ? s.name : `${s.repository.name} / ${s.name}`}
-                </option>
-              ))}
-          </optgroup>
-        ))}
+      <select id="service" value={service.id} dir="auto" onChange={(e) => change({ service: e.currentTarget.value, environment: undefined })}>
+        {services
+          .filter((s) => s.team.id === team)
+          .map((s) => (
+            <option key={s.id} value={s.id}>
+              {s.name === s.repository.name ? visible(s.name) : `${isolated(s.repository.name)} / ${isolated(s.name)}`}
+            </option>
+          ))}
       </select>
       {service.environments.length > 1 && (
         <>
           <label class="sr" for="environment">
             Environment
           </label>
-          <select id="environment" value={environment} onChange={(e) => change({ environment: e.currentTarget.value })}>
+          <select id="environment" value={environment} dir="auto" onChange={(e) => change({ environment: e.currentTarget.value })}>
             {service.environments.map((e) => (
               <option key={e.id} value={e.name}>
-                {e.name}
+                {visible(e.name)}
               </option>
             ))}
           </select>
         </>
       )}
-    </div>
+    </>
   );
 }
 
@@ -154,7 +113,7 @@ function Figures({ service, choice, change, again }: { service: Service; choice:
     <>
       <div class="toolbar">
         <h1>
-          {service.name} <span class="span">{`${shortDay(from)} – ${shortDay(to)}`}</span>
+          <Name of={service.name} /> <span class="span">{`${shortDay(from)} – ${shortDay(to)}`}</span>
         </h1>
         <Segments<Range> name="Range" values={ranges} chosen={range} label={(r) => rangeName(r, unseen !== null)} choose={(r) => change({ range: r })} />
         <Segments<Bucket>
@@ -178,7 +137,7 @@ function Figures({ service, choice, change, again }: { service: Service; choice:
       )}
       <Cards frequency={frequency} lead={lead} commits={commits} from={from} condensing={service.dirty_days > 0} />
       <div class="charts">
-        <Panel title="Deployment frequency" note={`Deployments to ${environment} per ${bucket}`} answer={frequency} holds="chart">
+        <Panel title="Deployment frequency" note={`Deployments to ${isolated(environment)} per ${bucket}`} answer={frequency} holds="chart">
           {(data) =>
             data.total.deployments + data.total.failed > 0 ? (
               <FrequencyChart data={data} bucket={bucket} />

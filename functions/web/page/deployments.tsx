@@ -1,29 +1,10 @@
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import type { Change, Changes, Deployment, Deployments, Service } from "./answers";
-import { Failure, Panel, useAnswer } from "./answer";
+import { Failure, Panel } from "./answer";
 import { knownZone } from "./days";
-import { get } from "./session";
-import { count, counted, duration, moment, none } from "./words";
-
-/** usePages asks for a list and, at the reader's wish, for its next pages. */
-function usePages<P extends { next: string | null }, R>(question: string, rows: (page: P) => R[]) {
-  const first = useAnswer<P>(question);
-  const [more, setMore] = useState<{ rows: R[]; next: string | null; error?: unknown; loading?: boolean }>();
-  useEffect(() => setMore(undefined), [first.data]);
-  const next = more ? more.next : (first.data?.next ?? null);
-  const load = async () => {
-    if (next === null || more?.loading) return;
-    const before = more?.rows ?? [];
-    setMore({ rows: before, next, loading: true });
-    try {
-      const page = await get<P>(`${question}${question.includes("?") ? "&" : "?"}cursor=${encodeURIComponent(next)}`);
-      setMore({ rows: [...before, ...rows(page)], next: page.next });
-    } catch (error) {
-      setMore({ rows: before, next, error });
-    }
-  };
-  return { first, more: more?.rows ?? [], next, load, loading: more?.loading ?? false, error: more?.error };
-}
+import { Name } from "./name";
+import { More, usePages } from "./pages";
+import { count, counted, duration, isolated, moment, none } from "./words";
 
 /** DeploymentList shows the newest deployments, each with its changes. */
 export function DeploymentList({ service, question }: { service: Service; question: string }) {
@@ -61,16 +42,6 @@ export function DeploymentList({ service, question }: { service: Service; questi
   );
 }
 
-function More(props: { next: string | null; load: () => void; loading: boolean; error: unknown; what: string }) {
-  if (props.error !== undefined) return <Failure error={props.error} again={props.load} />;
-  if (props.next === null) return null;
-  return (
-    <button type="button" class="quiet more" onClick={props.load} aria-busy={props.loading}>
-      More {props.what}
-    </button>
-  );
-}
-
 function Row({ deployment: d, zone }: { deployment: Deployment; zone: string }) {
   const [open, setOpen] = useState(false);
   const id = "changes-" + d.id;
@@ -82,7 +53,7 @@ function Row({ deployment: d, zone }: { deployment: Deployment; zone: string }) 
             <svg viewBox="0 0 16 16" width="12" height="12" aria-hidden="true">
               <path d="M5.5 3 10.5 8l-5 5" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" />
             </svg>
-            <span class="ref">{d.ref === d.sha ? d.sha.slice(0, 10) : d.ref}</span>
+            <span class="ref">{d.ref === d.sha ? d.sha.slice(0, 10) : <Name of={d.ref} />}</span>
             {d.ref !== d.sha && <code>{d.sha.slice(0, 7)}</code>}
           </button>
           {d.status !== "success" && <span class={"badge " + d.status}>{d.status === "failure" ? "failed" : d.status}</span>}
@@ -113,7 +84,7 @@ function ChangeList({ deployment, zone }: { deployment: Deployment; zone: string
   if (data.changes.length === 0) return <p class="empty">Brought no change for the first time: everything in it was deployed before.</p>;
   return (
     <>
-      <table aria-label={`Changes of ${deployment.ref}`}>
+      <table aria-label={`Changes of ${isolated(deployment.ref)}`}>
         <thead class="sr">
           <tr>
             <th scope="col">Commit</th>
@@ -128,9 +99,9 @@ function ChangeList({ deployment, zone }: { deployment: Deployment; zone: string
               <td>
                 <code>{c.sha.slice(0, 7)}</code>
               </td>
-              <td class="subject">{c.subject || none}</td>
+              <td class="subject">{c.subject ? <Name of={c.subject} /> : none}</td>
               <td class="author" title={moment(c.authored_at, zone)}>
-                {c.author || none}
+                {c.author ? <Name of={c.author} /> : none}
               </td>
               <td class="number" title={c.excluded ? "Left out of the figures: the author's clock cannot be right." : undefined}>
                 {c.excluded ? <s>{duration(c.lead_seconds)}</s> : duration(c.lead_seconds)}

@@ -15,18 +15,30 @@ export class Away extends Error {}
 
 const pauses = [200, 1000, 5000]; // ms before each repetition
 
+/** withJSON is what sends a body. */
+export function withJSON(method: string, body?: object): RequestInit {
+  if (!body) return { method };
+  return { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+}
+
+/** json reads an answer that is empty or JSON. */
+async function json<T>(answer: Response): Promise<T> {
+  const text = await answer.text();
+  return text === "" ? (undefined as T) : JSON.parse(text);
+}
+
 /**
- * ask sends a request and returns the JSON of its 2xx answer, undefined where
- * that is empty. It throws Refusal or Away. patience is how long a silent server
- * is waited for, each time, in ms.
+ * ask sends a request and returns what read makes of its 2xx answer, its JSON
+ * unless said otherwise. It throws Refusal or Away. patience is how long a silent
+ * server is waited for, each time, in ms.
  */
-export async function ask<T>(path: string, init: RequestInit = {}, patience = 20_000): Promise<T> {
+export async function ask<T>(path: string, init: RequestInit = {}, patience = 20_000, read: (answer: Response) => Promise<T> = json): Promise<T> {
   let last = new Away("The server cannot be reached.");
   for (let attempt = 0; attempt <= pauses.length; attempt++) {
     if (attempt > 0) await pause(pauses[attempt - 1]!, init.signal);
     try {
       const answer = await fetch(path, { cache: "no-store", ...init, signal: limited(init.signal, patience) });
-      if (answer.ok) return answer.status === 204 ? (undefined as T) : await answer.json();
+      if (answer.ok) return await read(answer);
       const problem = await problemOf(answer);
       if (!temporary(answer.status)) throw new Refusal(problem);
       last = new Away(problem.detail);

@@ -9,8 +9,8 @@
 //   its generation: if that is lower than the highest seen, the cookie is old, so
 //   we refresh again at once.
 
-import type { SignedIn, Tokens } from "./answers";
-import { ask, Refusal } from "./http";
+import type { Profile, SignedIn, Tokens } from "./answers";
+import { ask, Refusal, withJSON } from "./http";
 
 const margin = 60_000; // ms before its end at which a token counts as used up
 const refreshPatience = 6_000; // ms: all repetitions within the 30 s that a replaced cookie is good for
@@ -52,46 +52,85 @@ export function resume(): Promise<boolean> {
   return fresh() ? Promise.resolve(true) : refresh();
 }
 
-/** signIn begins a session. path is the route for an old or a new account. */
-export async function signIn(path: "/api/auth/login" | "/api/auth/register", body: object): Promise<void> {
-  const send = (to: string, what: object) =>
-    ask<SignedIn>(to, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(what) });
+/** entrances are the routes that answer with a new session. */
+export type Entrance = "/api/auth/login" | "/api/auth/register" | "/api/auth/password/reset" | "/api/auth/github/link" | "/api/auth/github/register";
+
+/**
+ * signIn begins a session. before is told of it ahead of everybody else, while the
+ * page still shows what led here.
+ */
+export async function signIn(path: Entrance, body: object, before: (user: Profile) => void = () => {}): Promise<void> {
+  const send = (to: Entrance, what: object) => ask<SignedIn>(to, withJSON("POST", what));
   const tokens = await send(path, body).catch((refused: unknown) => {
-    if (!(refused instanceof Refusal) || refused.problem.code !== "email_taken") throw refused;
-    // Perhaps by an earlier attempt of ours, whose answer was lost on the way.
     const { email, password } = body as Record<string, unknown>;
+    const taken = refused instanceof Refusal && ["email_taken", "link_used"].includes(refused.problem.code);
+    if (!taken || path !== "/api/auth/register") throw refused;
+    // Perhaps by an earlier attempt of ours, whose answer was lost on the way.
     return send("/api/auth/login", { email, password }).catch(() => {
       throw refused;
     });
   });
+  before(tokens.user);
+  begin(tokens);
+  onChange(true);
+}
+
+/** changePassword gives the account another, which begins a new session. */
+export async function changePassword(body: { current_password: string; new_password: string }): Promise<void> {
+  begin(await send<SignedIn>("PUT", "/api/auth/password", body));
+}
+
+/** begun is to be called where the server has begun a session while no page was there. */
+export function begun(): void {
+  remember(0);
+  tell({ kind: "in" });
+}
+
+function begin(tokens: SignedIn): void {
   remember(tokens.gen);
   take(tokens, Date.now());
   tell({ kind: "in" });
-  onChange(true);
 }
 
 /** signOut ends the session, here, in the other tabs and on the server. */
 export async function signOut(): Promise<void> {
   await ask("/api/auth/logout", { method: "POST" });
+  end();
+}
+
+/** signOutBy is signOut by a route that also ends other things. */
+export async function signOutBy(path: "/api/auth/logout-everywhere" | "/api/auth/me/delete", body?: object): Promise<void> {
+  await send("POST", path, body);
+  end();
+}
+
+function end(): void {
   tell({ kind: "out" });
   leave();
 }
 
 /** get asks for a path as the signed-in user and returns the JSON answer. */
-export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
+export function get<T>(path: string, signal?: AbortSignal): Promise<T> {
+  return asUser<T>(path, { signal: signal ?? null });
+}
+
+/** send has something changed as the signed-in user and returns the JSON answer, if there is one. */
+export function send<T = void>(method: "POST" | "PUT" | "PATCH" | "DELETE", path: string, body?: object): Promise<T> {
+  return asUser<T>(path, withJSON(method, body));
+}
+
+/** asUser is ask for the signed-in user. */
+export async function asUser<T>(path: string, init: RequestInit, read?: (answer: Response) => Promise<T>): Promise<T> {
+  const authorized = () => ask<T>(path, { ...init, headers: { ...(init.headers as object), Authorization: `Bearer ${token}` } }, undefined, read);
   if (!fresh() && !(await refresh())) throw signedOut();
   try {
-    return await authorized<T>(path, signal);
+    return await authorized();
   } catch (error) {
     if (!(error instanceof Refusal) || error.problem.status !== 401) throw error;
     validUntil = 0; // refused before its time: a clock is wrong, or a key was changed
     if (!(await refresh())) throw signedOut();
-    return authorized<T>(path, signal);
+    return authorized();
   }
-}
-
-function authorized<T>(path: string, signal?: AbortSignal): Promise<T> {
-  return ask<T>(path, { headers: { Authorization: `Bearer ${token}` }, signal: signal ?? null });
 }
 
 function signedOut(): Refusal {

@@ -60,10 +60,10 @@ export const month = format({ month: "short" });
 export const monthOfYear = format({ month: "short", year: "numeric" });
 export const year = (day: string) => day.slice(0, 4);
 
-/** moment writes an instant as a clock in a time zone shows it. */
-export function moment(instant: string, timeZone: string): string {
+/** moment writes an instant as a clock in a time zone shows it, by default the reader's. */
+export function moment(instant: string, timeZone?: string): string {
   return new Intl.DateTimeFormat("en-GB", {
-    timeZone,
+    ...(timeZone ? { timeZone } : {}),
     day: "numeric",
     month: "short",
     year: "numeric",
@@ -71,3 +71,15 @@ export function moment(instant: string, timeZone: string): string {
     minute: "2-digit",
   }).format(new Date(instant));
 }
+
+/** dayOf writes the day of an instant, where the reader is. */
+export const dayOf = (instant: string) => new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" }).format(new Date(instant));
+
+// A joiner, and the signs that stand before Arabic numbers, belong to what they join.
+const unseen = /(?![\u200c\u200d\u0600-\u0605\u06dd])[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}\u115f\u1160\u2800\u3164\uffa0]/gu;
+
+/** visible writes characters that are not seen, or that turn what stands around them, as their numbers. */
+export const visible = (text: string) => text.replace(unseen, (c) => `[U+${c.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")}]`);
+
+/** isolated is visible for where no markup can be: the text's direction ends with it. */
+export const isolated = (text: string) => `\u2068${visible(text)}\u2069`;
